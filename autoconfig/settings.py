@@ -1,0 +1,59 @@
+"""The frozen values that cross from start-up to the request path: what the worker is told, and nothing else.
+
+`container.prepare` builds a WorkerPlan and writes it into `launch-plan.json`; `handlers.server` reads it back.
+The two packages share these types and no code.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+OutputFormatter = Literal["auto", "json", "jsonlines", "sse"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """What the request path obeys; every field is an option of the same meaning in OPTIONS.md."""
+
+    predict_timeout_seconds: float = 240.0
+    max_concurrent_requests: int = 256
+    max_request_bytes: int = 64 * 1024 * 1024
+    max_new_tokens: int = 30
+    output_formatter: OutputFormatter = "auto"
+    tgi_compat: bool = False
+    normalize_embeddings: bool = True
+    drain_timeout_seconds: float = 20.0
+    log_format: Literal["text", "json"] = "text"
+    log_requests: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """Everything the worker process needs to load one model and serve it."""
+
+    host: str
+    port: int
+    model: str
+    """A local directory or a Hugging Face id, as the engine is given it."""
+    model_names: tuple[str, ...]
+    """Names a request may use for the base model; the first is the one answers carry."""
+    task: Literal["generate", "embed", "pooling"]
+    engine_arguments: tuple[str, ...]
+    """Tokens for vLLM's own command-line parser, without the program name."""
+    serving: ServingSettings
+    run_directory: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as plain JSON values, the form `launch-plan.json` holds under "worker"."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, launch_plan: Path) -> "WorkerPlan":
+        """Read the "worker" part of a launch plan; raise KeyError or TypeError where it is not one of ours."""
+        worker = json.loads(launch_plan.read_text(encoding="utf-8"))["worker"]
+        given = {f.name: worker[f.name] for f in fields(cls)}
+        given["model_names"] = tuple(given["model_names"])
+        given["engine_arguments"] = tuple(given["engine_arguments"])
+        given["serving"] = ServingSettings(**given["serving"])
+        return cls(**given)
