@@ -1,0 +1,1 @@
+"""The request path inside the worker: SageMaker and LMI requests in, vLLM's answers out."""

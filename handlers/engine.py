@@ -1,0 +1,117 @@
+"""A WorkerPlan into a running vLLM engine and vLLM's own OpenAI application, to be called in process.
+
+The only module that imports vllm (0.32): when a release moves something, it is mended here.
+"""
+
+import asyncio
+import functools
+import types
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from starlette.types import ASGIApp
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.entrypoints.launchers.app import build_app
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.entrypoints.launchers.launcher import validate_api_server_args
+from vllm.reasoning import ReasoningParserManager
+from vllm.tool_parsers import ToolParserManager
+from vllm.usage.usage_lib import UsageContext
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.utils.gc_utils import freeze_gc_heap
+from vllm.utils.system_utils import set_ulimit
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.version import __version__ as VLLM_VERSION
+
+from handlers.errors import EngineRefused
+
+
+class _Parser(FlexibleArgumentParser):  # type: ignore[misc]  # vllm is untyped here
+    """vLLM's parser, raising where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise EngineRefused(message)
+
+
+def argument_parser() -> ArgumentParser:
+    """Return the parser `vllm serve` uses, without prefix matching (it would accept `--max-model`)."""
+    parser: ArgumentParser = make_arg_parser(_Parser(allow_abbrev=False))
+    return parser
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One loaded model: vLLM's ASGI application and the few facts the request path needs."""
+
+    app: ASGIApp
+    client: AsyncLLM
+    vocabulary_size: int
+    version: str = VLLM_VERSION
+
+    def dead(self) -> bool:
+        """Tell whether the engine can never answer again (a child process died, or its output loop ended)."""
+        return bool(self.client.errored)
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """The fast tokenizer (`tokenizers.Tokenizer`) the engine decodes with, or None where it has none."""
+        return getattr(self.client.renderer.tokenizer, "_tokenizer", None)
+
+    async def shutdown(self) -> None:
+        """Stop the engine's processes; it blocks inside vLLM, hence the thread."""
+        await asyncio.get_running_loop().run_in_executor(None, functools.partial(self.client.shutdown, timeout=0))
+
+
+def parse(engine_arguments: tuple[str, ...]) -> Namespace:
+    """Turn the plan's tokens into vLLM's Namespace, loading the user's parser plugins.
+
+    Raises:
+        EngineRefused: an argument or a combination that vLLM does not accept, in its own words.
+    """
+    try:
+        namespace: Namespace = argument_parser().parse_args(list(engine_arguments))
+        validate_parsed_serve_args(namespace)
+        if namespace.tool_parser_plugin:
+            ToolParserManager.import_tool_parser(namespace.tool_parser_plugin)
+        if namespace.reasoning_parser_plugin:
+            ReasoningParserManager.import_reasoning_parser(namespace.reasoning_parser_plugin)
+        validate_api_server_args(namespace)
+    except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
+        raise EngineRefused.because(error) from error
+    return namespace
+
+
+async def start(namespace: Namespace) -> Engine:
+    """Load the model and build vLLM's application around it.
+
+    The same Namespace feeds the engine and the application, and the configuration is made first: it merges the
+    reasoning parser into the Namespace. OPENAI_API_SERVER selects the batch sizes `vllm serve` has.
+
+    Raises:
+        EngineRefused: the configuration contradicts the model or the host (vLLM's ValueError, OSError).
+    """
+    set_ulimit()
+    try:
+        config = AsyncEngineArgs.from_cli_args(namespace).create_engine_config(UsageContext.OPENAI_API_SERVER)
+    except (ValueError, TypeError, OSError, NotImplementedError) as error:
+        raise EngineRefused.because(error) from error
+    client = AsyncLLM.from_vllm_config(
+        config,
+        usage_context=UsageContext.OPENAI_API_SERVER,
+        disable_log_stats=namespace.disable_log_stats,
+        enable_log_requests=namespace.enable_log_requests,
+    )
+    await client.reset_mm_cache()
+    tasks = await client.get_supported_tasks()
+    app = build_app(namespace, tasks, client.model_config)
+    await init_app_state(client, app.state, namespace, tasks)
+    # vLLM's error handlers set should_exit on the server they expect to find here (vLLM 0.32, error_handlers).
+    app.state.server = types.SimpleNamespace(should_exit=False)
+    freeze_gc_heap()
+    return Engine(
+        app=app,
+        client=client,
+        vocabulary_size=client.model_config.get_vocab_size(),
+    )

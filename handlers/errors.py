@@ -1,0 +1,96 @@
+"""What can go wrong on the request path, and the one OpenAI-style object a caller is told it in.
+
+    HandlerError
+    ├── RequestError       the caller's request cannot be served; carries the HTTP status
+    └── EngineRefused      vLLM does not accept the configuration; the start fails
+
+"""
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+MESSAGE_LIMIT = 500
+"""Characters of an error message: SageMaker wraps it into another object and truncates long ones."""
+
+_TYPES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    404: "NotFoundError",
+    405: "MethodNotAllowedError",
+    413: "RequestTooLargeError",
+    415: "UnsupportedMediaTypeError",
+    422: "UnprocessableEntityError",
+    429: "RateLimitError",
+    503: "ServiceUnavailableError",
+    504: "TimeoutError",
+}
+_FILE_LINE = re.compile(r'\s*File "[^"]*", line \d+(, in \S+)?')
+_PATH = re.compile(r"(?<![\w/:.<])/(?:[\w.@+-]+/)+[\w.@+-]+")
+_POINTER = re.compile(r"\s*For further information visit \S+")
+_SPACE = re.compile(r"\s+")
+
+
+class HandlerError(Exception):
+    """Root of the package's errors."""
+
+
+class EngineRefused(HandlerError):
+    """vLLM does not accept the configuration it was given; the text is one line for an operator."""
+
+    @classmethod
+    def because(cls, error: BaseException) -> "EngineRefused":
+        """Wrap an exception of vLLM's in one line."""
+        return cls(one_line(str(error)) or type(error).__name__)
+
+
+class RequestError(HandlerError):
+    """A request that gets an error status instead of an answer."""
+
+    def __init__(self, status: int, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+
+    def body(self) -> bytes:
+        """Return the error object a caller receives."""
+        return error_body(self.status, self.message, self.param)
+
+
+def one_line(text: str) -> str:
+    """Fold a message into one line: no traceback lines, no links to a validator's documentation."""
+    return _SPACE.sub(" ", _POINTER.sub("", _FILE_LINE.sub("", text))).strip()
+
+
+def public(text: str) -> str:
+    """Make a message fit for a caller: one line, short, without paths of this host."""
+    text = _PATH.sub("<path>", one_line(text))
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+
+
+def error_body(status: int, message: str, param: str | None = None, kind: str | None = None) -> bytes:
+    """Return the one shape every error has: `{"error": {"message", "type", "param", "code"}}`."""
+    kind = kind or _TYPES.get(status, "InternalServerError" if status >= 500 else "BadRequestError")
+    return orjson.dumps(
+        {"error": {"message": public(message), "type": kind, "param": param, "code": status}},
+    )
+
+
+def from_engine(status: int, body: bytes) -> bytes:
+    """Rewrite an error reply of vLLM's application (OpenAI object, FastAPI detail, or text) into that shape."""
+    try:
+        found: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = None
+    error = found.get("error") if isinstance(found, dict) else None
+    if isinstance(error, dict):
+        message, param, kind = error.get("message"), error.get("param"), error.get("type")
+    else:
+        message = found.get("detail") if isinstance(found, dict) else None
+        param = kind = None
+    if not isinstance(message, str) or not message:
+        message = HTTPStatus(status).phrase
+    return error_body(status, message, param if isinstance(param, str) else None, _TYPES.get(status, kind))

@@ -1,0 +1,138 @@
+"""One HTTP exchange from its first byte to its log line: the body in, the reply out, and why it ended early.
+
+vLLM aborts a generation when its ASGI `receive` says `http.disconnect` (with ASGI spec 2.3; later versions stop
+listening). The caller leaving, the deadline and the drain therefore all reach it that one way.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from starlette.types import Message, Receive, Scope, Send
+
+from handlers.errors import RequestError, error_body
+
+Reason = Literal["caller left", "deadline", "shutdown"]
+_LIMIT_INFERENCE_ID = 64
+"""Characters; SageMaker's own limit for InferenceId."""
+
+
+class CallerLeft(Exception):
+    """The caller closed the connection before its request was complete."""
+
+
+class Exchange:
+    """The state of one request; `status` is None until a reply has started."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Callable[[], float]) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.status: int | None = None
+        self.finished = False
+        self.ended: Reason | None = None
+        self.started_at = clock()
+        self._receive = receive
+        self._send = send
+        self._gone = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+
+    def header(self, name: bytes) -> str:
+        """Return a request header as text, empty when absent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def inference_id(self) -> str:
+        """The caller's name for this request, made safe for a log line; `-` when it gave none."""
+        given = self.header(b"x-amzn-sagemaker-inference-id") or self.header(b"x-request-id")
+        return "".join(c if c.isprintable() and c not in '" ' else "?" for c in given[:_LIMIT_INFERENCE_ID]) or "-"
+
+    async def read_body(self, limit: int) -> bytes:
+        """Read the whole body; raise RequestError (413) as soon as it is known to exceed `limit` bytes."""
+        announced = self.header(b"content-length")
+        if announced.isdigit() and int(announced) > limit:
+            raise too_large(limit)
+        chunks, size, more = [], 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.ended = "caller left"
+                raise CallerLeft
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise too_large(limit)
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return b"".join(chunks)
+
+    def replay(self, body: bytes) -> Receive:
+        """Return a `receive` that hands `body` over once, then waits until this exchange has to end."""
+        self._watch = asyncio.create_task(self._watch_caller())
+        pending = [body]
+
+        async def receive() -> Message:
+            if pending:
+                return {"type": "http.request", "body": pending.pop(), "more_body": False}
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+
+        return receive
+
+    def end(self, reason: Reason) -> None:
+        """Make the engine stop working for this exchange; the first reason given is the one told."""
+        if self.ended is None and not self.finished:
+            self.ended = reason
+            self._gone.set()
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the status line and headers."""
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, body: bytes, more: bool) -> None:
+        """Send part of the reply's body; the last part has `more` false."""
+        self.finished = not more
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def respond(self, status: int, body: bytes, content_type: bytes = b"application/json",
+                      headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:  # fmt: skip
+        """Send a complete reply."""
+        length = str(len(body)).encode()
+        await self.start(status, [(b"content-type", content_type), (b"content-length", length), *headers])
+        await self.write(b"" if self.method == "HEAD" else body, more=False)
+
+    async def refuse(self, error: RequestError) -> None:
+        """Send an error as the whole reply."""
+        retry = ((b"retry-after", b"1"),) if error.status in (429, 503) else ()
+        await self.respond(error.status, error.body(), headers=retry)
+
+    def close(self) -> None:
+        """Stop watching the caller; nothing may be sent afterwards."""
+        self.finished = True
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _watch_caller(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.end("caller left")
+
+
+def too_large(limit: int) -> RequestError:
+    """Return the error for a body above `option.max_request_size`."""
+    return RequestError(413, f"The request body exceeds {limit} bytes, the limit of this server (max_request_size).")
+
+
+def early_end(reason: Reason, timeout_seconds: float) -> RequestError:
+    """Return what a caller is told whose request was ended by this server."""
+    if reason == "deadline":
+        told = math.ceil(timeout_seconds)
+        return RequestError(504, f"The request did not finish within {told} s (option.predict_timeout).")
+    return RequestError(503, "The server is shutting down; retry the request.")
+
+
+def shutdown_body() -> bytes:
+    """Return the error object for a request that arrives while the server drains."""
+    return error_body(503, "The server is shutting down; retry the request.")

@@ -1,0 +1,69 @@
+"""Which paths this server answers, with which methods: SageMaker's, LMI's aliases, and vLLM's inference routes.
+
+vLLM's application has management routes too (pausing, weights, adapters, caches); only what is listed is reached.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["ping", "version", "invocations", "json", "upload", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one path is served; `label` is its name in metrics."""
+
+    kind: Kind
+    methods: frozenset[str]
+    label: str
+    model: str | None = None
+    """The model named in the path, for LMI's aliases."""
+
+
+_POST = frozenset({"POST"})
+_GET = frozenset({"GET", "HEAD"})
+_INFERENCE = (
+    "/v1/chat/completions",
+    "/v1/chat/completions/batch",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/cohere/v2/chat",
+    "/v1/embeddings",
+    "/v2/embed",
+    "/pooling",
+    "/classify",
+    "/score",
+    "/v1/score",
+    "/rerank",
+    "/v1/rerank",
+    "/v2/rerank",
+    "/tokenize",
+    "/detokenize",
+)
+_UPLOADS = ("/v1/audio/transcriptions", "/v1/audio/translations")
+_READ = ("/v1/models", "/metrics", "/load")
+_LMI = re.compile(r"/(?:predictions/(?P<prediction>[^/]+)|models/(?P<model>.+)/invoke)")
+_FIXED: dict[str, Route] = {
+    "/ping": Route("ping", frozenset({"GET", "POST", "HEAD"}), "/ping"),
+    "/health": Route("ping", _GET, "/health"),
+    "/version": Route("version", _GET, "/version"),
+    "/invocations": Route("invocations", _POST, "/invocations"),
+    **{path: Route("json", _POST, path) for path in _INFERENCE},
+    **{path: Route("upload", _POST, path) for path in _UPLOADS},
+    **{path: Route("read", _GET, path) for path in _READ},
+}
+
+
+def find(path: str) -> Route | None:
+    """Return the route of a path, or None where there is none."""
+    fixed = _FIXED.get(path)
+    if fixed is not None:
+        return fixed
+    alias = _LMI.fullmatch(path)
+    if alias is None:
+        return None
+    label = "/predictions/{model}" if alias["prediction"] else "/models/{model}/invoke"
+    return Route("invocations", _POST, label, alias["prediction"] or alias["model"])

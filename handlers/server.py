@@ -1,0 +1,172 @@
+"""The worker process: a launch plan into a loaded model listening on the serving port, until told to stop.
+
+    python -m handlers.server RUN_DIRECTORY/launch-plan.json
+
+Reports to the supervisor on the descriptor LMI_STATUS_FD, one JSON object a line: phase, ready, failed.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import orjson
+import uvicorn
+import uvloop
+
+from autoconfig.settings import WorkerPlan
+from handlers.errors import EngineRefused, one_line
+from handlers.log_format import configure
+
+STOPPED, BAD_CONFIGURATION, ENGINE_FAILED = 0, 2, 4
+_CHECK_SECONDS = 0.5
+_LAST_REPLIES_SECONDS = 1.0
+"""What requests in flight get to be told of an engine's death before the process ends (the contract allows 5 s)."""
+_PR_SET_PDEATHSIG = 1
+logger = logging.getLogger("lmi")
+
+
+class Status:
+    """The line to the supervisor; silent where there is none."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def phase(self, name: str) -> None:
+        """Tell what the start is busy with."""
+        self._write({"event": "phase", "name": name})
+
+    def ready(self) -> None:
+        """Tell that requests are answered from now on."""
+        self._write({"event": "ready"})
+
+    def failed(self, cause: str, code: int) -> None:
+        """Tell in one line why this process is about to exit with `code`."""
+        self._write({"event": "failed", "cause": cause, "code": code})
+
+    def _write(self, event: dict[str, str | int]) -> None:
+        if self._descriptor is not None:
+            os.write(self._descriptor, orjson.dumps(event) + b"\n")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with its signal handling left to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main(arguments: list[str], status: Status) -> int:
+    """Serve until stopped; return the process's exit code."""
+    plan = WorkerPlan.read(Path(arguments[0]))
+    configure(plan.serving.log_format)
+    end_with_parent()
+    try:
+        listener = bind(plan.host, plan.port)
+    except OSError as error:
+        return _fail(status, f"cannot listen on {plan.host}:{plan.port}: {error.strerror}", BAD_CONFIGURATION)
+    status.phase("importing vLLM")
+    from handlers import engine  # seconds of imports, after the port is known to be free and the phase is told
+
+    try:
+        return uvloop.run(serve(plan, engine.parse(plan.engine_arguments), listener, status))
+    except EngineRefused as error:
+        return _fail(status, str(error), BAD_CONFIGURATION)
+    except Exception as error:  # the boundary of the process: the traceback is in the log, one line goes up
+        logger.exception("the engine failed to start")
+        return _fail(status, one_line(f"{type(error).__name__}: {error}"), ENGINE_FAILED)
+
+
+async def serve(plan: WorkerPlan, namespace: object, listener: socket.socket, status: Status) -> int:
+    """Load the model, answer requests, and stop on SIGTERM (drained) or when the engine dies."""
+    from prometheus_client import REGISTRY
+
+    from handlers import engine
+    from handlers.app import Application
+    from handlers.metrics import RequestMetrics
+
+    status.phase("loading the model")
+    loaded = await engine.start(namespace)
+    settings = plan.serving
+    metrics = RequestMetrics(REGISTRY, settings.max_concurrent_requests)
+    app = Application(loaded, settings, plan.task, plan.model_names, metrics)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,  # longer than SageMaker's 60 s, so that it is never us who closes first
+        timeout_graceful_shutdown=int(settings.drain_timeout_seconds) + 2,
+        backlog=2048,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if not server.should_exit:
+            app.drain()
+            loop.call_later(settings.drain_timeout_seconds, app.end_all)
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    status.ready()
+    while not serving.done() and not loaded.dead():
+        await asyncio.wait([serving], timeout=_CHECK_SECONDS)
+    if not serving.done():
+        return await _after_death(server, serving, status)
+    await loaded.shutdown()
+    return STOPPED
+
+
+async def _after_death(server: uvicorn.Server, serving: "asyncio.Task[None]", status: Status) -> int:
+    """Let callers read their errors for a moment, then give the process up: only a restart helps."""
+    status.failed("the engine process died", ENGINE_FAILED)
+    await asyncio.wait([serving], timeout=_LAST_REPLIES_SECONDS)
+    server.force_exit = server.should_exit = True
+    return ENGINE_FAILED
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the port without listening: a conflict shows before the model loads, and callers are refused until then."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener
+
+
+def end_with_parent() -> None:
+    """Ask Linux for SIGTERM when the supervisor dies, however it dies; elsewhere this does nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _fail(status: Status, cause: str, code: int) -> int:
+    status.failed(cause, code)
+    logger.error("%s", cause)
+    return code
+
+
+def _exit(code: int) -> NoReturn:
+    """Leave without running finalisers: vLLM's background threads can hold them for seconds."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _descriptor = os.environ.get("LMI_STATUS_FD")
+    _exit(main(sys.argv[1:], Status(int(_descriptor) if _descriptor else None)))
