@@ -1,0 +1,85 @@
+# What a person runs, from a clean clone on; `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# make serve MODEL_DIR=dir ARGS="--port 8081"; make setup PYTHON=python3.12 FLAVOUR=cpu; make test STRICT=1
+FLAVOUR ?= $(shell { test -e /dev/nvidia0 || nvidia-smi -L; } >/dev/null 2>&1 && echo cuda || echo cpu)
+CLI := .venv/bin/python -m container
+MODEL := $(if $(MODEL_DIR),--model-dir '$(MODEL_DIR)')
+PYTEST := .venv/bin/python -m pytest $(if $(STRICT),--strict-skips)
+
+# An installation is known by what it was made from: a changed list installs, an unchanged one does nothing.
+digest = $(shell cat $(1) | sha256sum | cut -c1-12)
+RUNTIME := .venv/.$(FLAVOUR)-$(call digest,requirements/$(FLAVOUR).txt)
+TOOLS := .venv/.dev-$(call digest,requirements/$(FLAVOUR).txt requirements/dev.txt)
+
+.PHONY: help setup serve explain test test-fast check docs lock soak bench-overhead clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(RUNTIME) ## Install what serving needs into .venv
+
+serve: setup ## Serve a model on port 8080 (MODEL_DIR=dir, ARGS="--port 8081")
+	@exec $(CLI) serve $(MODEL) $(ARGS)
+
+explain: setup ## Show every setting, where it came from and what it leads to (ARGS=--json)
+	@$(CLI) explain $(MODEL) $(ARGS)
+
+test: check ## Run every check and test, with a real engine (STRICT=1: nothing may be skipped)
+	@$(PYTEST) -m 'not engine and not soak'
+	@$(PYTEST) -m 'engine and not soak'
+
+test-fast: check ## Run the checks and the tests that need no engine
+	@$(PYTEST) -m 'not engine and not soak'
+
+check: $(TOOLS) ## Run the linter, the formatter's check and the type checker
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check .
+	@.venv/bin/mypy --no-error-summary
+
+docs: setup ## Write the generated pages: OPTIONS.md, serving.properties.example, the JSON Schema
+	@.venv/bin/python -m autoconfig.schema
+
+lock: .venv/bin/uv ## Resolve requirements/*.in again (ARGS=-U for newer versions)
+	@for name in cpu cuda dev; do \
+	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --override requirements/overrides.txt \
+	    --custom-compile-command 'make lock' requirements/$$name.in -o requirements/$$name.txt $(ARGS); done
+	@# Every line repeats pyproject.toml's list of machines; without it the lines that differ can be seen.
+	@sed -i -E "s/ and \(\([^;]*linux'\)\)$$//; s/ ; python_full_version < '3.14'$$//; s/python_full_version < '3.14' and //" \
+	  requirements/{cpu,cuda,dev}.txt
+
+soak: $(TOOLS) ## Send ten minutes of traffic to a real server
+	@$(PYTEST) -m soak
+
+bench-overhead: $(TOOLS) ## Compare with plain `vllm serve`, half an hour or more (ARGS=--help)
+	@.venv/bin/python -m benchmarks.overhead $(ARGS)
+
+clean: ## Remove all that these commands made here, .venv included
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(TOOLS): $(RUNTIME)
+	@echo "Installing the development tools"
+	@.venv/bin/uv pip install --python .venv --no-deps --compile-bytecode -r requirements/dev.txt
+	@rm -f .venv/.dev-*; touch $@
+
+$(RUNTIME): | .venv/bin/uv
+	@test $(FLAVOUR) != cpu || .venv/bin/python -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null || \
+	  { echo "vLLM on a CPU needs libnuma.so.1: install your system's libnuma1 or numactl-libs package." >&2; exit 1; }
+	@echo "Installing vLLM for $(FLAVOUR) and all it needs, 6 GB: once, one to five minutes"
+	@.venv/bin/uv pip sync --python .venv --compile-bytecode requirements/$(FLAVOUR).txt
+	@rm -f .venv/.cpu-* .venv/.cuda-* .venv/.dev-*; touch $@
+
+.venv/bin/uv:
+	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+	    echo "Creating .venv with $$($$python --version)"; \
+	    $$python -m venv .venv; \
+	    exec .venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements/$(FLAVOUR).txt)"; \
+	  fi; \
+	done; \
+	echo "Python 3.11, 3.12 or 3.13 is needed; $(or $(PYTHON),python3) is" \
+	  "$$($(or $(PYTHON),python3) --version 2>/dev/null || echo missing). Name another: make setup PYTHON=python3.12" >&2; exit 1
