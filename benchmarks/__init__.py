@@ -1,0 +1,1 @@
+"""Measurements over HTTP: they import nothing of the server they measure."""
