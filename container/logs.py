@@ -1,0 +1,99 @@
+"""Turns what worker and engine write into a few lines for the operator and a bounded engine.log with everything.
+
+While starting nothing passes: the worker's phases tell where it is, and if it fails, one line of cause is worth more
+than the tracebacks of three processes. Afterwards all passes but chatter.
+"""
+
+import re
+from collections import deque
+from logging import LogRecord, makeLogRecord
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from container.console import Console
+
+LOG_BYTES = 16 * 1024 * 1024
+LINE_BYTES = 64 * 1024
+TAIL_LINES = 400
+
+# vLLM 0.32, vllm/logger.py: "(EngineCore pid=12) WARNING 11-23 00:52:10 [file.py:12] text"
+_LEVEL = "(DEBUG|INFO|WARNING|ERROR|CRITICAL)"
+_ENGINE_PREFIX = re.compile(rf"^(?:\([^)]*pid=\d+\) )?(?:{_LEVEL} [\d-]+ [\d:.]+ \[[^\]]*\] ?)?")
+_PROGRESS_BAR = re.compile(r"\d+%\|")
+_EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout)): \S")
+# What outer processes raise when an inner one has failed: true, and of no use to anyone.
+_GENERIC = re.compile(
+    r"[Ss]ee root cause above|Engine core initialization failed|EngineDeadError|EngineCore encountered|engine process died"
+)
+
+
+class EngineLogFile(RotatingFileHandler):
+    """engine.log and one older engine.log.1, each at most 16 MiB; a full disk costs log lines, not the service."""
+
+    def handleError(self, record: LogRecord) -> None:  # noqa: N802 the name is logging's
+        """Stay silent: the default prints a traceback for every line."""
+
+
+class WorkerOutput:
+    """Receives the bytes a worker and its children write."""
+
+    def __init__(self, console: Console, log_file: Path, *, verbose: bool = False) -> None:
+        self.log_file = log_file
+        self._console = console
+        self._file = EngineLogFile(log_file, mode="w", maxBytes=LOG_BYTES, backupCount=1, errors="replace")
+        self._verbose = verbose
+        self._starting = True
+        self._unfinished = b""
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def feed(self, data: bytes) -> None:
+        """Take what a read returned; an empty one is the end of the stream."""
+        *lines, rest = (self._unfinished + (data or b"\n")).replace(b"\r", b"\n").split(b"\n")
+        if len(rest) > LINE_BYTES:
+            lines.append(rest)
+            rest = b""
+        self._unfinished = rest
+        for line in lines:
+            if text := line.decode("utf-8", "replace").rstrip():
+                self._take(text)
+
+    def started(self) -> None:
+        """From now on whatever is not chatter passes."""
+        self._starting = False
+
+    def cause(self) -> str | None:
+        """Return the last exception in the log that says something, as one line."""
+        lines = [_ENGINE_PREFIX.sub("", line) for line in self._tail]
+        for number in range(len(lines) - 1, -1, -1):
+            if _EXCEPTION.match(lines[number]) and not _GENERIC.search(lines[number]):
+                return _one_line(lines[number : number + 4])
+        return None
+
+    def close(self) -> None:
+        """Close engine.log."""
+        self._file.close()
+
+    def _take(self, line: str) -> None:
+        self._file.emit(makeLogRecord({"msg": line}))
+        self._tail.append(line)
+        if self._verbose or not (self._starting or _is_chatter(line)):
+            self._console.relay(line)
+
+
+def is_generic(cause: str) -> bool:
+    """Tell whether a cause only says that another process knows the cause."""
+    return bool(_GENERIC.search(cause))
+
+
+def _is_chatter(line: str) -> bool:
+    found = _ENGINE_PREFIX.match(line)
+    return bool(_PROGRESS_BAR.search(line)) or (found is not None and found[1] in ("DEBUG", "INFO"))
+
+
+def _one_line(lines: list[str]) -> str:
+    """Join a pydantic error ("1 validation error for ModelConfig") with the indented lines that say which."""
+    first, *following = lines
+    if not re.search(r"validation errors? for \w+$", first):
+        return first.strip()
+    details = [line.strip() for line in following if line.startswith(" ")]
+    return re.sub(r" \[type=.*", "", f"{first.strip()}: {' '.join(details)}").strip()

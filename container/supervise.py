@@ -1,0 +1,258 @@
+"""Runs the worker as PID 1 must: starts it, passes signals on, reaps whatever dies, and ends with the right status.
+
+One blocking loop over a selector: the worker's status pipe, its output, and the pipe into which Python writes
+ the numbers of signals. No threads and no polling, so nothing to lock and nothing to miss.
+"""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from container.errors import Exit
+from container.logs import WorkerOutput, is_generic
+from container.processes import STOP_SIGNALS, adopt_orphans, end_descendants, reap
+from container.progress import Progress
+
+HASTE_SECONDS = 3.0
+"""What is left to a worker that was still starting, has failed, or whose operator asked twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One process to run for as long as the container lives."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The two times that bound a life."""
+
+    start_seconds: float
+    """From now until every child must have reported ready."""
+    stop_seconds: float
+    """From SIGTERM until whatever still drains is killed; SageMaker sends SIGKILL after 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended: the exit status of this process, and the line that explains it."""
+
+    code: Exit
+    reason: str
+
+
+Event = Mapping[str, Any]
+"""A line of a child's status pipe, by "event": phase (with name), ready, failed (with cause and the exit code)."""
+
+
+class Supervisor:
+    """One run of the children, from start to the last reaped descendant."""
+
+    def __init__(
+        self, limits: Limits, output: WorkerOutput, progress: Progress, on_ready: Callable[[Event], None]
+    ) -> None:
+        self._limits = limits
+        self._output = output
+        self._progress = progress
+        self._on_ready = on_ready
+        self._selector = selectors.DefaultSelector()
+        self._running: dict[int, tuple[Child, subprocess.Popen[bytes]]] = {}
+        self._not_ready: set[str] = set()
+        self._start_limit = time.monotonic() + limits.start_seconds
+        self._kill_at: float | None = None
+        self._failure: Event | None = None
+        self._outcome: Outcome | None = None
+
+    def run(self, children: tuple[Child, ...]) -> Outcome:
+        """Start the children; return when none of them, nor anything they started, is left."""
+        adopt_orphans()
+        with _signal_pipe() as signals:
+            self._watch(signals, self._take_signals)
+            for child in children:
+                self._start(child)
+            while self._running:
+                for key, _ in self._selector.select(self._patience()):
+                    key.data(key.fd)
+                self._bury()
+                self._keep_time()
+            end_descendants()
+            self._drain()
+        return self._outcome or Outcome(Exit.STOPPED, "there was nothing to run")
+
+    def _start(self, child: Child) -> None:
+        status = self._pipe(_Lines(partial(self._take_event, child)))
+        output = self._pipe(self._output.feed)
+        process = subprocess.Popen(
+            child.argv,
+            env={**child.environment, "LMI_STATUS_FD": str(status)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(status,),
+            # A session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain.
+            start_new_session=True,
+        )
+        os.close(status)
+        os.close(output)
+        self._running[process.pid] = (child, process)
+        self._not_ready.add(child.name)
+
+    def _pipe(self, take: Callable[[bytes], None]) -> int:
+        """Return the end of a new pipe that a child writes to, with `take` called for what it writes."""
+        reading, writing = os.pipe()
+        self._watch(reading, take)
+        return writing
+
+    def _watch(self, descriptor: int, take: Callable[[bytes], None]) -> None:
+        """Have `take` called with what can be read from `descriptor`, at last with nothing."""
+        os.set_blocking(descriptor, False)
+        self._selector.register(descriptor, selectors.EVENT_READ, partial(self._read, take))
+
+    def _read(self, take: Callable[[bytes], None], descriptor: int) -> bool:
+        """Pass one read on; tell whether there may be more."""
+        try:
+            data = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return False
+        take(data)
+        if not data:
+            self._selector.unregister(descriptor)
+        return bool(data)
+
+    def _drain(self) -> None:
+        """Take everything that has been written so far."""
+        for key in list(self._selector.get_map().values()):
+            while key.data(key.fd):
+                pass
+
+    def _take_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number in STOP_SIGNALS:
+                self._stop(signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
+        """Ask the children to end: with time to drain when serving, with little when starting or when asked again."""
+        again = self._outcome is not None
+        seconds = HASTE_SECONDS if again or self._not_ready else self._limits.stop_seconds
+        if not again:
+            self._progress.warn(f"{name}: stopping, at most {seconds:.0f} s; a second signal hastens it")
+            self._outcome = Outcome(Exit.STOPPED, f"stopped by {name}")
+        self._end_children(seconds)
+
+    def _take_event(self, child: Child, event: Event) -> None:
+        match event.get("event"):
+            case "phase":
+                self._progress.step(f"{child.name}: {event.get('name')}")
+            case "ready" if child.name in self._not_ready:
+                self._not_ready.discard(child.name)
+                if not self._not_ready and self._outcome is None:
+                    self._output.started()
+                    self._on_ready(event)
+            case "failed":
+                self._failure = event
+                self._kill_at = time.monotonic() + HASTE_SECONDS
+
+    def _bury(self) -> None:
+        """Reap the dead; a child of ours among them ends the run."""
+        for pid, code in reap():
+            if pid not in self._running:
+                continue  # an orphan that came to us
+            child, process = self._running.pop(pid)
+            process.returncode = code  # reaped here, so Popen must not wait for it
+            self._drain()
+            if self._outcome is None:
+                self._outcome = self._explain(child, code)
+            self._end_children(HASTE_SECONDS)
+
+    def _explain(self, child: Child, code: int) -> Outcome:
+        told = self._failure.get("cause") if self._failure else None
+        cause = told if told and not is_generic(told) else self._output.cause() or told or _ending(code)
+        when = "failed to start" if self._not_ready else "ended while serving"
+        code = self._failure.get("code", code) if self._failure else code
+        kind = Exit.CONFIGURATION if code == Exit.CONFIGURATION else Exit.ENGINE
+        return Outcome(kind, f"the {child.name} {when}: {cause} (its log: {self._output.log_file})")
+
+    def _keep_time(self) -> None:
+        now = time.monotonic()
+        if self._not_ready and self._outcome is None:
+            self._progress.tick()
+            if now >= self._start_limit:
+                limit = "the start deadline (option.model_loading_timeout) has passed"
+                stuck = f"stuck at: {self._progress.current}, after {self._progress.elapsed():.0f} s"
+                self._outcome = Outcome(Exit.DEADLINE, f"{limit}; {stuck} (its log: {self._output.log_file})")
+                self._end_children(HASTE_SECONDS)
+        if self._kill_at is not None and now >= self._kill_at:
+            self._kill_at = None
+            self._progress.warn(f"killing what has not ended: {', '.join(c.name for c, _ in self._running.values())}")
+            self._signal_children(signal.SIGKILL)
+
+    def _patience(self) -> float | None:
+        """Return how long nothing can fall due: for ever while serving, at most a second while starting."""
+        starting = [time.monotonic() + 1.0, self._start_limit] if self._not_ready and self._outcome is None else []
+        due = [*starting, *([] if self._kill_at is None else [self._kill_at])]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _end_children(self, seconds: float) -> None:
+        limit = time.monotonic() + seconds
+        self._kill_at = limit if self._kill_at is None else min(self._kill_at, limit)
+        self._signal_children(signal.SIGTERM)
+
+    def _signal_children(self, number: signal.Signals) -> None:
+        for pid in self._running:
+            os.kill(pid, number)  # not Popen.send_signal: it may reap the child, which _bury would then never see
+
+
+class _Lines:
+    """Turns the bytes of a status pipe into events; what is no JSON object is not for us."""
+
+    def __init__(self, take: Callable[[Event], None]) -> None:
+        self._take = take
+        self._rest = b""
+
+    def __call__(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                self._take(event)
+
+
+def _ending(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "killed by SIGKILL, most likely because the host or the container ran out of memory"
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit status {code}, without a reason in its log"
+
+
+@contextmanager
+def _signal_pipe() -> Iterator[int]:
+    """Yield a descriptor from which the numbers of signals can be read.
+
+    The handlers stay when the block ends: this process is about to exit, and a late signal must not change how.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in (*STOP_SIGNALS, signal.SIGCHLD):
+        signal.signal(number, lambda _number, _frame: None)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(writing)
+        os.close(reading)
