@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+VERSION = "0.1.0"
+"""This container's own version."""
+
 OutputFormatter = Literal["auto", "json", "jsonlines", "sse"]
 
 

@@ -7,13 +7,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from dataclasses import replace
 from typing import Literal
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from autoconfig.settings import ServingSettings
+from autoconfig.settings import VERSION, ServingSettings
 from handlers import routes, screening
 from handlers.engine_port import EnginePort
 from handlers.errors import RequestError
@@ -93,7 +93,7 @@ class Application:
         elif route.kind == "ping":
             await exchange.respond(503 if self._draining or self._engine.dead() else 200, b"")
         elif route.kind == "version":
-            versions = {"version": self._engine.version, "lmi": version("lmi")}
+            versions = {"version": self._engine.version, "lmi": VERSION}
             await exchange.respond(200, orjson.dumps(versions))
         elif route.kind == "read":
             await self._call(exchange, EngineCall(exchange.path, b""), scope, b"")
@@ -129,9 +129,14 @@ class Application:
         text = screening.decode(body, exchange.header(b"content-type"))
         payload = screening.parse_object(text)
         screening.check_fields(payload, self._engine.vocabulary_size)
+        constrained = screening.constrained(payload)
+        if constrained:
+            screening.check_constraints(payload, text)
         if route.kind == "json":
-            return EngineCall(exchange.path, text)
-        return self._invocations.call(payload, text, exchange.header(b"accept"))
+            call = EngineCall(exchange.path, text)
+        else:
+            call = self._invocations.call(payload, text, exchange.header(b"accept"))
+        return replace(call, constrained=True) if constrained else call
 
     async def _call(self, exchange: Exchange, call: EngineCall, scope: Scope, content_type: bytes) -> None:
         """Drive vLLM's application for one request, until it is done or has to end early."""
@@ -145,7 +150,7 @@ class Application:
             "headers": headers,
             "state": {},
         }
-        reply = Reply(exchange, call.rewrite)
+        reply = Reply(exchange, call.rewrite, call.constrained)
         timeout = self._settings.predict_timeout_seconds
         deadline = asyncio.get_running_loop().call_later(timeout, exchange.end, "deadline")
         try:

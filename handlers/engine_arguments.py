@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +87,7 @@ def _plain_name(flag: str) -> str | None:
 
 def _first_sentence(text: str) -> str:
     paragraph = " ".join(text.replace("%%", "%").split("\n\n")[0].split())
-    sentence = paragraph.split(". ")[0].rstrip(":.")
+    sentence = re.split(r"(?<!e\.g)(?<!i\.e)(?<!vs)\. ", paragraph)[0].rstrip(":.")
     return f"{sentence}."
 
 

@@ -31,6 +31,9 @@ _FILE_LINE = re.compile(r'\s*File "[^"]*", line \d+(, in \S+)?')
 _PATH = re.compile(r"(?<![\w/:.<])/(?:[\w.@+-]+/)+[\w.@+-]+")
 _POINTER = re.compile(r"\s*For further information visit \S+")
 _SPACE = re.compile(r"\s+")
+# vLLM 0.32 tells pydantic's findings as the text of a list of dicts (exception_handling/handlers/validation.py).
+_FINDING = re.compile(r"""'loc': '(?:body\.)?([^']*)', 'msg': (?:'((?:[^'\\]|\\.)*)'|"([^"]*)")""")
+_FINDINGS_SHOWN = 3
 
 
 class HandlerError(Exception):
@@ -65,6 +68,14 @@ def one_line(text: str) -> str:
     return _SPACE.sub(" ", _POINTER.sub("", _FILE_LINE.sub("", text))).strip()
 
 
+def findings(text: str) -> str:
+    """Tell a list of pydantic's findings as `field: what was expected; field: ...`; other text stays as it is."""
+    found = _FINDING.findall(text)
+    if not found:
+        return text
+    return "; ".join(f"{field}: {single or double}" for field, single, double in found[:_FINDINGS_SHOWN]) + "."
+
+
 def public(text: str) -> str:
     """Make a message fit for a caller: one line, short, without paths of this host."""
     text = _PATH.sub("<path>", one_line(text))
@@ -93,4 +104,6 @@ def from_engine(status: int, body: bytes) -> bytes:
         param = kind = None
     if not isinstance(message, str) or not message:
         message = HTTPStatus(status).phrase
-    return error_body(status, message, param if isinstance(param, str) else None, _TYPES.get(status, kind))
+    if isinstance(param, str):
+        param = param.removeprefix("body.")
+    return error_body(status, findings(message), param if isinstance(param, str) else None, _TYPES.get(status, kind))

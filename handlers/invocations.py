@@ -31,6 +31,8 @@ class EngineCall:
     path: str
     body: bytes
     rewrite: Rewrite | None = None
+    constrained: bool = False
+    """The request brings a grammar or schema its output has to follow."""
 
 
 class Invocations:

@@ -10,15 +10,23 @@ from handlers.exchange import Exchange
 from handlers.streams import CONTENT_TYPES, Rewrite, StreamFormat, end, record
 
 _DATA = b"data: "
+_GENERATION_FAILED = b'"Internal server error"'
+"""The text vLLM 0.32 gives a generation the engine terminated (exceptions.py, GenerationError)."""
+UNMET_CONSTRAINT = RequestError(400, "The engine could not follow the schema or grammar of this request.")
 _KEPT_HEADERS = frozenset({b"content-type", b"x-request-id", b"allow", b"www-authenticate"})
 
 
 class Reply:
-    """One reply in the making. `rewrite=None` passes vLLM's own JSON and server-sent events through."""
+    """One reply in the making.
 
-    def __init__(self, exchange: Exchange, rewrite: Rewrite | None) -> None:
+    `rewrite=None` passes vLLM's own JSON and server-sent events through. `constrained` says that the request brought
+    a grammar: one the engine cannot follow ends in a 500 (vLLM 0.32), which is the request's fault and told as 400.
+    """
+
+    def __init__(self, exchange: Exchange, rewrite: Rewrite | None, constrained: bool = False) -> None:
         self._exchange = exchange
         self._rewrite = rewrite
+        self._constrained = constrained
         self._format: StreamFormat = "sse" if rewrite is None else rewrite.format
         self._status = 200
         self._headers: list[tuple[bytes, bytes]] = []
@@ -62,8 +70,11 @@ class Reply:
         if more:
             return
         body = bytes(self._held)
-        if self._status >= 400:
+        if self._status == 500 and self._constrained and _GENERATION_FAILED in body:
+            self._status, body = 400, UNMET_CONSTRAINT.body()
+        elif self._status >= 400:
             body = from_engine(self._status, body)
+        if self._status >= 400:
             self._headers = [(name, value) for name, value in self._headers if name != b"content-type"]
             self._headers.append((b"content-type", b"application/json"))
         elif self._rewrite is not None:
