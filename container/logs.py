@@ -23,7 +23,8 @@ _PROGRESS_BAR = re.compile(r"\d+%\|")
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout)): \S")
 # What outer processes raise when an inner one has failed: true, and of no use to anyone.
 _GENERIC = re.compile(
-    r"[Ss]ee root cause above|Engine core initialization failed|EngineDeadError|EngineCore encountered|engine process died"
+    r"[Ss]ee root cause above|Engine core initialization failed|EngineDeadError|EngineCore encountered an issue|"
+    r"the engine process died"
 )
 
 

@@ -34,7 +34,7 @@ class Progress:
         if now - self._last_line >= HEARTBEAT_SECONDS:
             self._line(f"{self.current}: {detail or f'still going on, {now - self._step_began:.0f} s'}")
 
-    def warn(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Say something an operator should know, without leaving the step."""
         self._line(text)
 

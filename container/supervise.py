@@ -146,7 +146,7 @@ class Supervisor:
         again = self._outcome is not None
         seconds = HASTE_SECONDS if again or self._not_ready else self._limits.stop_seconds
         if not again:
-            self._progress.warn(f"{name}: stopping, at most {seconds:.0f} s; a second signal hastens it")
+            self._progress.note(f"{name}: stopping, at most {seconds:.0f} s; a second signal hastens it")
             self._outcome = Outcome(Exit.STOPPED, f"stopped by {name}")
         self._end_children(seconds)
 
@@ -194,7 +194,7 @@ class Supervisor:
                 self._end_children(HASTE_SECONDS)
         if self._kill_at is not None and now >= self._kill_at:
             self._kill_at = None
-            self._progress.warn(f"killing what has not ended: {', '.join(c.name for c, _ in self._running.values())}")
+            self._progress.note(f"killing what has not ended: {', '.join(c.name for c, _ in self._running.values())}")
             self._signal_children(signal.SIGKILL)
 
     def _patience(self) -> float | None:

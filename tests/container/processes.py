@@ -1,0 +1,59 @@
+"""A supervisor in a process of its own over a worker made of a few lines, and how to look at both."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+WORKER = """
+import json, os, signal, subprocess, sys, time
+status = int(os.environ["LMI_STATUS_FD"])
+def tell(**event):
+    os.write(status, json.dumps(event).encode() + b"\\n")
+"""
+"""What every worker of these tests begins with."""
+
+
+class Supervised:
+    """A supervisor in a process of its own, with a worker made of a few lines."""
+
+    def __init__(self, process: "subprocess.Popen[str]", directory: Path) -> None:
+        self.process = process
+        self.directory = directory
+
+    def read_until(self, text: str) -> str:
+        """Return the first line that holds `text`."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if text in line:
+                return line
+        raise AssertionError(f"the supervisor ended without saying {text!r}")
+
+    def end(self, seconds: float = 20) -> tuple[int, str]:
+        """Return the exit status and what was said since the last look."""
+        said, _ = self.process.communicate(timeout=seconds)
+        return self.process.returncode, said
+
+    def worker_pid(self) -> int:
+        """Return the pid the worker has written into its directory."""
+        return int(wait_for(self.directory / "pid").read_text())
+
+
+Supervise = Callable[..., Supervised]
+
+
+def wait_for(file: Path, seconds: float = 10) -> Path:
+    """Return the file once it is there and holds something."""
+    limit = time.monotonic() + seconds
+    while not (file.exists() and file.stat().st_size):
+        assert time.monotonic() < limit, f"{file} did not appear"
+        time.sleep(0.02)
+    return file
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
