@@ -60,3 +60,22 @@ class WorkerPlan:
         given["engine_arguments"] = tuple(given["engine_arguments"])
         given["serving"] = ServingSettings(**given["serving"])
         return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class StartSettings:
+    """What start-up itself obeys, before and around the worker."""
+
+    model: str | None
+    """Hugging Face id, absolute directory or s3:// prefix; None is the embedded model."""
+    model_origin: str
+    revision: str | None
+    hf_token: str | None
+    trust_remote_code: bool
+    host: str
+    port: int
+    model_loading_timeout_seconds: float
+    download_directory: str | None
+    log_level: str
+    task: Literal["generate", "embed", "pooling"]
+    serving: ServingSettings

@@ -1,0 +1,78 @@
+"""THE option table: every option once, with all its names; help, schema, documentation and checks are derived from it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from functools import cache
+
+from autoconfig.options import engine, engine_arguments, model, refused, serving, without_effect
+from autoconfig.options.option import Option, Spelling
+
+__all__ = ["Layer", "Name", "Option", "Spelling", "Table", "table"]
+
+
+class Layer(IntEnum):
+    """Who speaks; the higher layer wins."""
+
+    DEFAULT = 0
+    RECOMMENDED = 1
+    FALLBACK = 2
+    DIRECTORY = 3
+    ALIAS = 4
+    OPTION = 5
+    FILE = 6
+    SAGEMAKER = 7
+    COMMAND_LINE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What one name in one source stands for, and how its text reads as the option's own."""
+
+    option: Option
+    layer: Layer
+    reading: Callable[[str], str] = str.strip
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Every option, and every name under which a source may give it."""
+
+    options: dict[str, Option]
+    variables: dict[str, Name]
+    keys: dict[str, Name]
+    """Keys of serving.properties, in lower case."""
+
+
+@cache
+def table() -> Table:
+    """Return the whole table, ours and vLLM's, with all names looked up."""
+    ours = [
+        replace(option, group=module.GROUP)
+        for module in (model, engine, serving, without_effect, refused)
+        for option in module.OPTIONS
+    ]
+    entries = engine_arguments.read_table()["arguments"]
+    owned = frozenset(option.engine for option in ours if option.engine)
+    return _named([*ours, *engine_arguments.options(entries, owned)])
+
+
+def _named(options: Iterable[Option]) -> Table:
+    found = Table({}, {}, {})
+    for option in options:
+        found.options[option.name] = option
+        for name in option.names:
+            found.variables[f"OPTION_{name.upper()}"] = Name(option, Layer.OPTION)
+            found.keys[f"option.{name}"] = Name(option, Layer.FILE)
+        if option.engine:
+            found.variables[f"SM_VLLM_{option.engine.upper()}"] = Name(option, Layer.ALIAS)
+        for key in option.server_keys:
+            found.variables[f"SERVING_{key.name.upper()}"] = Name(option, Layer.ALIAS, key.reading)
+            found.keys[key.name] = Name(option, Layer.FILE, key.reading)
+        for layer, spellings in (
+            (Layer.FALLBACK, option.fallback),
+            (Layer.ALIAS, option.environment),
+            (Layer.SAGEMAKER, option.overrides),
+        ):
+            found.variables.update({s.name: Name(option, layer, s.reading) for s in spellings})
+    return found

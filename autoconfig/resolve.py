@@ -1,0 +1,190 @@
+"""Turns all sources, the host and the model directory into one Resolution, or raises every mistake together."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from autoconfig import checks, recommend
+from autoconfig.errors import ConfigError, ConfigErrors
+from autoconfig.host import HostFacts
+from autoconfig.model import ModelConfig, ModelDirectory
+from autoconfig.options import Layer, table
+from autoconfig.options.model import TASKS
+from autoconfig.properties import PropertiesFile
+from autoconfig.recommend import Recommendation
+from autoconfig.settings import ServingSettings, StartSettings
+from autoconfig.sources import Given, Origin, gather
+from autoconfig.values import Value, default, merged
+
+SHOWN_GROUPS = ("Model", "Engine", "Serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What counts, and why: one value for every option of ours, and for each other one that somebody gave."""
+
+    values: Mapping[str, Value]
+    variables: tuple[Recommendation, ...]
+    """What the engine's process should find in its environment, on this host."""
+    custom: Mapping[str, str]
+    notes: tuple[str, ...]
+    settings: StartSettings
+    model_directory: ModelDirectory | None = None
+
+
+def resolve(
+    environ: Mapping[str, str],
+    properties: PropertiesFile | None,
+    host: HostFacts,
+    model_directory: ModelDirectory | None = None,
+    command_line: Mapping[str, str] | None = None,
+) -> Resolution:
+    """Decide every option. `command_line` holds options by name; it wins over all sources."""
+    gathered = gather(environ, properties)
+    given = [*gathered.given, *_from_command_line(command_line or {}), *_from_directory(model_directory)]
+    values, errors = _merge(given)
+    errors = [*gathered.errors, *errors]
+    config = _config_of(values, model_directory)
+    spoken = {name: value.value for name, value in values.items()}
+    for choice in (
+        *recommend.parallelism(spoken, host, config),
+        *recommend.adapters(spoken),
+        *recommend.cpu_options(spoken, host, config),
+    ):
+        _recommend(values, choice)
+    errors += [*checks.refused(values)]
+    _fill_in_defaults(values)
+    errors += [*checks.forms(values), *checks.contradictions(values), *checks.parallelism(values, host, config)]
+    variables: list[Recommendation] = []
+    if not host.gpus:
+        weight_bytes = model_directory.weight_bytes if model_directory and config else 0
+        known = {name: value.value for name, value in values.items() if value.given or value.reason}
+        space = recommend.kv_space(known, host, config, weight_bytes)
+        variables += recommend.cpu_variables(environ, known, space)
+        if any(variable.name == "VLLM_CPU_KVCACHE_SPACE" for variable in variables):
+            errors += checks.memory(values, host, space)
+            for choice in recommend.cpu_context(known, space, config):
+                _recommend(values, choice)
+    if errors:
+        raise ConfigErrors(errors)
+    notes = [*gathered.notes, *_notes(values, model_directory)]
+    settings = _settings(values, config, model_directory)
+    return Resolution(values, tuple(variables), gathered.custom, tuple(notes), settings, model_directory)
+
+
+def _from_command_line(options: Mapping[str, str]) -> list[Given]:
+    return [
+        Given(table().options[name], text, Origin(Layer.COMMAND_LINE, f"--{name.replace('_', '-')}"))
+        for name, text in options.items()
+    ]
+
+
+def _from_directory(directory: ModelDirectory | None) -> list[Given]:
+    if directory is None or not directory.has_weights:
+        return []
+    return [Given(table().options["model_id"], directory.path, Origin(Layer.DIRECTORY, "weights in the model directory"))]
+
+
+def _merge(given: Iterable[Given]) -> tuple[dict[str, Value], list[ConfigError]]:
+    values: dict[str, Value] = {}
+    errors: list[ConfigError] = []
+    by_name = sorted(given, key=lambda one: one.option.name)
+    for name, group in itertools.groupby(by_name, key=lambda one: one.option.name):
+        value, wrong = merged(group)
+        errors += wrong
+        if value is not None:
+            values[name] = value
+    return values, errors
+
+
+def _recommend(values: dict[str, Value], choice: Recommendation) -> None:
+    """Put a recommendation in; what the operator gave instead of a number, such as `max`, keeps its origin."""
+    spoken = values.get(choice.name)
+    origin = spoken.origin if spoken and spoken.given else Origin(Layer.RECOMMENDED, "recommended")
+    shadowed = spoken.shadowed if spoken else ()
+    values[choice.name] = Value(table().options[choice.name], choice.value, origin, shadowed, choice.reason)
+
+
+def _fill_in_defaults(values: dict[str, Value]) -> None:
+    for name, option in table().options.items():
+        if option.group in SHOWN_GROUPS and name not in values:
+            values[name] = default(option)
+
+
+def _config_of(values: Mapping[str, Value], directory: ModelDirectory | None) -> ModelConfig | None:
+    """Return the model directory's config where that is the model served."""
+    model = values.get("model_id")
+    if directory is None or model is None or model.value != directory.path:
+        return None
+    return directory.config
+
+
+def _notes(values: Mapping[str, Value], directory: ModelDirectory | None) -> Iterable[str]:
+    for value in values.values():
+        if value.given and value.option.note:
+            yield f"{value}: {value.option.note}"
+    if directory is not None:
+        if directory.entered:
+            yield f"the model directory holds nothing but {directory.entered}/, which is used in its place, as in LMI"
+        if directory.has_code:
+            yield "model.py in the model directory is not run: custom code is not in this version yet"
+        if directory.unreadable:
+            yield f"config.json in the model directory cannot be read: {directory.unreadable}"
+
+
+def _settings(values: Mapping[str, Value], config: ModelConfig | None, directory: ModelDirectory | None) -> StartSettings:
+    def of(name: str) -> Any:
+        return values[name].value
+
+    serving = ServingSettings(
+        predict_timeout_seconds=of("predict_timeout"),
+        max_concurrent_requests=of("max_concurrent_requests"),
+        max_request_bytes=of("max_request_size"),
+        max_new_tokens=of("max_new_tokens"),
+        output_formatter=of("output_formatter"),
+        tgi_compat=of("tgi_compat"),
+        normalize_embeddings=of("normalize"),
+        drain_timeout_seconds=of("drain_timeout"),
+        log_format=of("log_format"),
+        log_requests=of("log_requests"),
+    )
+    model = values["model_id"]
+    return StartSettings(
+        model=_located(model.value, directory),
+        model_origin=str(model.origin) if model.given else "embedded",
+        revision=of("revision"),
+        hf_token=of("hf_token"),
+        trust_remote_code=of("trust_remote_code"),
+        host="0.0.0.0",  # noqa: S104  SageMaker calls from outside the container
+        port=of("bind_to_port"),
+        model_loading_timeout_seconds=of("model_loading_timeout"),
+        download_directory=of("download_directory"),
+        log_level=of("log_level"),
+        task=_task(values, config),
+        serving=serving,
+    )
+
+
+def _located(model: str | None, directory: ModelDirectory | None) -> str | None:
+    """Read a relative path from the model directory, as LMI's worker does, whose working directory that is."""
+    if model is None or directory is None:
+        return model
+    relative = model.startswith(".") or model in directory.files
+    return str(PurePosixPath(directory.path, model)) if relative else model
+
+
+def _task(values: Mapping[str, Value], config: ModelConfig | None) -> Literal["generate", "embed", "pooling"]:
+    runner, convert = TASKS[values["task"].value]
+    said = {name: values[name].value for name in ("runner", "convert") if name in values}
+    runner, convert = said.get("runner", runner), said.get("convert", convert)
+    if convert == "embed":
+        return "embed"
+    if runner == "pooling" or convert == "classify":
+        return "pooling"
+    architectures = config.architectures if config and runner == "auto" else ()
+    if any(name.endswith(("ForSequenceClassification", "ForTokenClassification", "RewardModel")) for name in architectures):
+        return "pooling"
+    # Models without a head, such as BertModel, are embedded with; vLLM decides likewise (config/model.py, runner "auto").
+    return "embed" if architectures and all(name.endswith("Model") for name in architectures) else "generate"

@@ -1,0 +1,148 @@
+"""Turns environment variables and serving.properties into what was given for each option, by whom, and on which layer."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from autoconfig.errors import ConfigError, UnknownName
+from autoconfig.kinds import Kind
+from autoconfig.masking import MASK, is_secret, masked
+from autoconfig.options import Layer, Name, Option, table
+from autoconfig.properties import PropertiesFile
+
+# In these families every name is ours or vLLM's, so that an unknown one is a slip. SAGEMAKER_* is the platform's own.
+_FAMILIES = ("OPTION_", "SM_VLLM_", "SERVING_")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from, as an operator would look it up: `serving.properties:7`, `OPTION_DTYPE`."""
+
+    layer: Layer
+    source: str
+
+    def __str__(self) -> str:
+        return self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The text somebody gave for one option."""
+
+    option: Option
+    text: str
+    origin: Origin
+
+    def __str__(self) -> str:
+        return f"{self.option.label}={self.shown} ({self.origin})"
+
+    @property
+    def shown(self) -> str:
+        """The text, shortened, and masked where it is secret."""
+        return MASK if self.option.secret else shortened(masked(self.text))
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Everything that was given, before anything is merged."""
+
+    given: list[Given] = field(default_factory=list)
+    custom: dict[str, str] = field(default_factory=dict)
+    """`option.custom.*`, untouched, for a user's own handler."""
+    notes: list[str] = field(default_factory=list)
+    errors: list[ConfigError] = field(default_factory=list)
+
+
+def gather(environ: Mapping[str, str], properties: PropertiesFile | None) -> Gathered:
+    """Collect what every source says: `OPTION_DTYPE=fp16` -> Given(dtype, "fp16", OPTION_DTYPE)."""
+    gathered = Gathered()
+    for variable in sorted(environ):
+        _take_variable(gathered, variable, environ[variable])
+    gathered.notes += _remarks(environ)
+    if properties is not None:
+        gathered.notes += properties.notes
+        gathered.errors += properties.errors
+        for pair in properties.properties:
+            _take_property(gathered, pair.key, pair.value, f"{properties.label}:{pair.line}")
+    return gathered
+
+
+def _take_variable(gathered: Gathered, variable: str, text: str) -> None:
+    in_family = variable.startswith(_FAMILIES)
+    # LMI lower-cases OPTION_ENTRYPOINT and also takes OPTION_entryPoint.
+    known = table().variables.get(variable.upper() if in_family else variable)
+    if known:
+        _take(gathered, known, text, variable, variable)
+    elif variable.upper().startswith(("OPTION_CUSTOM_", "OPTION_CUSTOM.")):
+        gathered.custom[variable[len("OPTION_CUSTOM_") :].lower()] = text
+    elif in_family:
+        candidates = [name for name in table().variables if name.startswith(variable.split("_")[0])]
+        shown = f"{variable}={_shown(variable, text)}"
+        gathered.errors.append(UnknownName(f"{shown}: {_no_such(variable)} {_nearest(variable.upper(), candidates)}"))
+
+
+def _take_property(gathered: Gathered, key: str, text: str, place: str) -> None:
+    known = table().keys.get(key.lower())
+    if known:
+        _take(gathered, known, text, place, f"{key} ({place})")
+    elif key.lower().startswith("option.custom."):
+        gathered.custom[key[len("option.custom.") :]] = text
+    else:
+        gathered.errors.append(UnknownName(f"{key}={_shown(key, text)} ({place}): {_unknown_key(key.lower(), text)}"))
+
+
+def _take(gathered: Gathered, known: Name, text: str, source: str, written: str) -> None:
+    if text.strip():
+        gathered.given.append(Given(known.option, known.reading(text).strip(), Origin(known.layer, source)))
+    else:
+        # `docker run -e OPTION_X=$X` with X unset means nothing, not the empty text.
+        gathered.notes.append(f"{written} is empty: taken as not set")
+
+
+def _unknown_key(key: str, text: str) -> str:
+    keys = table().keys
+    if f"option.{key}" in keys:
+        return f"not a key of DJL Serving. Options carry a prefix: option.{key}."
+    root, _, rest = key.removeprefix("option.").partition(".")
+    owner = keys.get(f"option.{root}")
+    if rest and owner and owner.option.kind in (Kind.JSON_OBJECT, Kind.TEXT_OR_JSON):
+        return f'write it as one JSON object: option.{root}={{"{rest}": {shortened(text, 20)}}}.'
+    return f"{_no_such(key)} {_nearest(key, list(keys))}"
+
+
+def _no_such(name: str) -> str:
+    if name.startswith("SERVING_"):
+        return "DJL Serving has no such key."
+    if name.startswith("SM_VLLM_"):
+        return "vLLM has no such argument."
+    if name.startswith(("OPTION_", "option.")):
+        return "neither LMI nor vLLM has this option."
+    return "DJL Serving has no such key, and options carry the prefix option."
+
+
+def _nearest(name: str, candidates: list[str]) -> str:
+    near = difflib.get_close_matches(name, candidates, n=3, cutoff=0.75)
+    return f"Did you mean {' or '.join(near)}?" if near else "OPTIONS.md lists all names."
+
+
+def _shown(name: str, text: str) -> str:
+    return MASK if is_secret(name) else shortened(masked(text))
+
+
+def _remarks(environ: Mapping[str, str]) -> Iterator[str]:
+    """Say a line about variables that nobody here reads, where their owner may expect somebody to."""
+    known = [name for name in table().variables if name.startswith("SAGEMAKER_")]
+    for variable in sorted(environ):
+        if variable.startswith("SAGEMAKER_") and variable not in table().variables:
+            if near := difflib.get_close_matches(variable, known, n=1, cutoff=0.88):
+                yield f"{variable} is not read here; {near[0]} is"
+        elif variable.startswith("ARGS_"):
+            yield f"{variable}: no effect: there is one handler, and it takes no arguments"
+    if any(variable.startswith("LMCACHE_") for variable in environ):
+        yield "LMCACHE_* variables are handed to the engine as they are; they matter only with option.kv_transfer_config"
+
+
+def shortened(text: str, limit: int = 80) -> str:
+    """Return the text on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."

@@ -1,0 +1,128 @@
+"""Merges what was given for an option into its one value, which knows where it came from and what it overruled."""
+
+import difflib
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from autoconfig.errors import BadValue, ConfigError, Contradiction
+from autoconfig.kinds import Kind, read
+from autoconfig.masking import MASK, masked
+from autoconfig.options import Layer, Option
+from autoconfig.sources import Given, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What counts for one option."""
+
+    option: Option
+    value: Any
+    origin: Origin
+    shadowed: tuple[Given, ...] = ()
+    reason: str = ""
+    """Why it was recommended."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the operator said so; otherwise it is a recommendation or the default."""
+        return self.origin.layer > Layer.RECOMMENDED
+
+    @property
+    def shown(self) -> Any:
+        """The value as it may be shown: secrets masked."""
+        return MASK if self.option.secret and self.value else masked(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.option.label}={as_text(self.shown)} ({self.origin})"
+
+
+def as_text(value: Any) -> str:
+    """Write a value as an operator would: True -> true, ["a", "b"] -> a,b."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(map(as_text, value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def default(option: Option) -> Value:
+    """Return the value an option has where nobody says anything."""
+    return Value(option, option.default, Origin(Layer.DEFAULT, "default"))
+
+
+def merged(given: Iterable[Given]) -> tuple[Value | None, list[ConfigError]]:
+    """Let the highest layer win; two speakers on one layer are an error."""
+    ordered = sorted(given, key=_rank)
+    errors = [
+        error
+        for layer, group in itertools.groupby(ordered, key=lambda one: one.origin.layer)
+        if (error := _contradiction(layer, list(group)))
+    ]
+    try:
+        value = typed(ordered[0])
+    except BadValue as error:
+        return None, [*errors, error]
+    return Value(ordered[0].option, value, ordered[0].origin, tuple(ordered[1:])), errors
+
+
+def _rank(one: Given) -> tuple[int, int]:
+    # SAGEMAKER_MAX_REQUEST_SIZE before SAGEMAKER_MAX_PAYLOAD_IN_MB, as in LMI: batch transform sets the latter by itself.
+    overrides = [spelling.name for spelling in one.option.overrides]
+    return -one.origin.layer, overrides.index(one.origin.source) if one.origin.source in overrides else 0
+
+
+def _contradiction(layer: Layer, group: list[Given]) -> Contradiction | None:
+    if len(group) == 1 or layer == Layer.SAGEMAKER:
+        return None
+    # Platforms and base images set aliases without being asked; where they agree, nobody is contradicted.
+    if layer in (Layer.ALIAS, Layer.FALLBACK) and len({_comparable(one) for one in group}) == 1:
+        return None
+    said = " and ".join(f"{one.shown} ({one.origin})" for one in group)
+    return Contradiction(f"{group[0].option.label} is given {len(group)} times: {said}. Keep one.")
+
+
+def _comparable(one: Given) -> str:
+    try:
+        return repr(typed(one))
+    except BadValue:
+        return one.text
+
+
+def typed(one: Given) -> Any:
+    """Return the value the text stands for: `max_model_len=8k` -> 8000; raise BadValue where it is none."""
+    option, text = one.option, one.text
+    if text.lower() in option.words:
+        return text.lower()
+    if option.optional and text == "None":
+        return None
+    text = option.spelled.get(text, option.spelled.get(text.lower(), text))
+    try:
+        value = read(option.kind, text)
+    except (ValueError, RecursionError):
+        raise BadValue(f"{one} is not {option.expected}.") from None
+    if option.choices:
+        return _chosen(one, value)
+    for bound, wrong in ((option.minimum, int.__lt__), (option.maximum, int.__gt__)):
+        if bound is not None and isinstance(value, int | float) and (value < bound if wrong is int.__lt__ else value > bound):
+            raise BadValue(f"{one} is not {option.expected}.")
+    return value
+
+
+def _chosen(one: Given, value: Any) -> Any:
+    choices = one.option.choices
+    if one.option.kind is Kind.LIST:
+        wrong = [item for item in value if item not in choices]
+        value = value if not wrong else wrong[0]
+        if not wrong:
+            return value
+    # vLLM itself reads FlashInfer-TRTLLM as flashinfer_trtllm for some back ends (engine/arg_utils.py:1806).
+    for candidate in (value, value.lower().replace("-", "_")) if isinstance(value, str) else (value,):
+        if candidate in choices:
+            return candidate
+    near = difflib.get_close_matches(str(value), [*map(str, choices), *one.option.spelled], n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise BadValue(f"{one} is not {one.option.expected}.{hint}")
