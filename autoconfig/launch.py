@@ -113,7 +113,7 @@ def _text(content: Any) -> str:
 
 def _beside_the_model(name: str, resolution: Resolution) -> str:
     directory = resolution.model_directory
-    return str(PurePosixPath(directory.path, name)) if directory and name in directory.files else name
+    return str(directory.path / name) if directory and name in directory.files else name
 
 
 def _additions(

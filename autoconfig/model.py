@@ -39,7 +39,7 @@ class ModelConfig:
 class ModelDirectory:
     """A directory a model may be in, and what was seen there."""
 
-    path: str
+    path: Path
     files: tuple[str, ...] = ()
     """Names in it, without hidden ones, sorted."""
     weight_bytes: int = 0
@@ -58,12 +58,12 @@ class ModelDirectory:
     @property
     def properties(self) -> Path | None:
         """The serving.properties in it."""
-        return Path(self.path, "serving.properties") if "serving.properties" in self.files else None
+        return self.path / "serving.properties" if "serving.properties" in self.files else None
 
     @property
     def requirements(self) -> Path | None:
         """The requirements.txt in it."""
-        return Path(self.path, "requirements.txt") if "requirements.txt" in self.files else None
+        return self.path / "requirements.txt" if "requirements.txt" in self.files else None
 
     @property
     def has_code(self) -> bool:
@@ -80,7 +80,7 @@ def look(directory: Path) -> ModelDirectory:
         entries = _visible(directory)
     raw, unreadable = _config(directory / "config.json")
     return ModelDirectory(
-        path=str(directory),
+        path=directory,
         files=tuple(entry.name for entry in entries),
         weight_bytes=sum(entry.stat().st_size for entry in entries if entry.name.endswith(WEIGHTS) and entry.is_file()),
         config=ModelConfig.read(raw) if raw else None,

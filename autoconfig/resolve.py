@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from autoconfig import checks, recommend
@@ -84,7 +83,7 @@ def _from_command_line(options: Mapping[str, str]) -> list[Given]:
 def _from_directory(directory: ModelDirectory | None) -> list[Given]:
     if directory is None or not directory.has_weights:
         return []
-    return [Given(table().options["model_id"], directory.path, Origin(Layer.DIRECTORY, "weights in the model directory"))]
+    return [Given(table().options["model_id"], str(directory.path), Origin(Layer.DIRECTORY, "weights in the model directory"))]
 
 
 def _merge(given: Iterable[Given]) -> tuple[dict[str, Value], list[ConfigError]]:
@@ -116,7 +115,7 @@ def _fill_in_defaults(values: dict[str, Value]) -> None:
 def _config_of(values: Mapping[str, Value], directory: ModelDirectory | None) -> ModelConfig | None:
     """Return the model directory's config where that is the model served."""
     model = values.get("model_id")
-    if directory is None or model is None or model.value != directory.path:
+    if directory is None or model is None or model.value != str(directory.path):
         return None
     return directory.config
 
@@ -172,7 +171,7 @@ def _located(model: str | None, directory: ModelDirectory | None) -> str | None:
     if model is None or directory is None:
         return model
     relative = model.startswith(".") or model in directory.files
-    return str(PurePosixPath(directory.path, model)) if relative else model
+    return str(directory.path / model) if relative else model
 
 
 def _task(values: Mapping[str, Value], config: ModelConfig | None) -> Literal["generate", "embed", "pooling"]:
