@@ -123,7 +123,7 @@ class Transfer:
                 checksum_is_md5 = self._fetch_once(segment)
                 break
             except _BODY_ERRORS:
-                if attempt == ATTEMPTS or self.stopped.wait(0.5 * 2**attempt):
+                if attempt == ATTEMPTS or self.stopped.wait(0.25 * 2**attempt):
                     raise
         with self._lock:
             self.received += segment.size

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.processes import WORKER, Supervise, Supervised
-
-ROOT = Path(__file__).parents[2]
+from tests.container.processes import ROOT, WORKER, Supervise, Supervised
 
 
 @pytest.fixture

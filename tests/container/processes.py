@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
+
 WORKER = """
 import json, os, signal, subprocess, sys, time
 status = int(os.environ["LMI_STATUS_FD"])
