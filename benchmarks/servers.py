@@ -1,0 +1,75 @@
+"""Starts the server to be measured in a process group of its own, waits until it answers, and stops it by pid."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 600
+STOP_SECONDS = 40
+
+
+class ServerError(Exception):
+    """The server did not start; the message ends with what it wrote last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How to start one of the servers compared, and where it answers chats."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    base_url: str
+    chat_path: str
+
+
+@contextmanager
+def running(server: Server, log: Path) -> Iterator[float]:
+    """Run the server for the length of the block; yield the seconds it took to be ready."""
+    started = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            server.command, env=dict(server.environment), stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        _wait_until_ready(server, process, log)
+        yield time.monotonic() - started
+    finally:
+        _stop(process)
+
+
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(f"{server.base_url}/ping"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            state = "is not ready" if process.returncode is None else f"ended with {process.returncode}"
+            raise ServerError(f"{server.name} {state}:\n{tail}")
+        time.sleep(0.2)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the server to stop, then end what is left of its process group."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

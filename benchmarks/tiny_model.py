@@ -1,0 +1,73 @@
+"""Writes a random Llama of a few megabytes with a tokenizer of its own.
+
+A step of it takes a few milliseconds on a CPU, so that what is measured is the server around the engine.
+"""
+
+import json
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+WORDS = (
+    "the of and to in is was for that on as with by at from it an be this which or are not have had they one you were "
+    "all her she there would their we him been has when who will more no if out so said what up its about into than "
+    "them can only other new some could time these two may then do first any my now such like our over man me even most"
+).split()
+END = "<|end|>"
+SPECIAL = (END, "<|system|>", "<|user|>", "<|assistant|>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def write(directory: Path) -> Path:
+    """Write the model under `directory` unless it is there already, and return its path."""
+    target = directory / "tiny-llama"
+    if (target / "complete").exists():
+        return target
+    target.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer()
+    tokenizer.save(str(target / "tokenizer.json"))
+    special = {"eos_token": END, "pad_token": END, "chat_template": CHAT_TEMPLATE}
+    (target / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 8192} | special)
+    )
+    _save_weights(target, tokenizer.get_vocab_size(), SPECIAL.index(END))
+    (target / "complete").touch()
+    return target
+
+
+def _tokenizer() -> Tokenizer:
+    """Train byte-level BPE on ASCII alone: then every token is text, and every token makes a chunk of the stream."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=list(SPECIAL), show_progress=False)
+    printable = "".join(map(chr, range(32, 127)))
+    tokenizer.train_from_iterator([printable, " ".join(WORDS)] * 20, trainer)
+    return tokenizer
+
+
+def _save_weights(target: Path, vocabulary: int, end: int) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=8192,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    model = LlamaForCausalLM(config).to(torch.float32)
+    with torch.no_grad():
+        model.lm_head.weight[: len(SPECIAL)] = 0  # never the likeliest, so never a token without text
+    model.save_pretrained(target)
