@@ -17,7 +17,7 @@ from autoconfig.settings import VERSION, ServingSettings
 from handlers import routes, screening
 from handlers.engine_port import EnginePort
 from handlers.errors import RequestError
-from handlers.exchange import CallerLeft, Exchange, early_end
+from handlers.exchange import CallerLeftError, Exchange, early_end
 from handlers.invocations import EngineCall, Invocations
 from handlers.metrics import RequestMetrics
 from handlers.reply import Reply
@@ -65,7 +65,7 @@ class Application:
         except RequestError as error:
             if exchange.status is None:
                 await exchange.refuse(error)
-        except CallerLeft:
+        except CallerLeftError:
             pass
         except Exception:  # the boundary of the process: whatever went wrong, the caller is told and others go on
             logger.exception("%s %s failed", exchange.method, exchange.path)
@@ -170,5 +170,3 @@ class Application:
         if exchange.ended is not None:
             self._metrics.aborted.labels(exchange.ended).inc()
         self._log.write(exchange, status, seconds)
-
-

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from starlette.types import ASGIApp
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.launchers.launcher import validate_api_server_args
 from vllm.reasoning import ReasoningParserManager
@@ -25,14 +25,14 @@ from vllm.utils.system_utils import set_ulimit
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.version import __version__ as VLLM_VERSION
 
-from handlers.errors import EngineRefused
+from handlers.errors import EngineRefusedError
 
 
 class _Parser(FlexibleArgumentParser):  # type: ignore[misc]  # vllm is untyped here
     """vLLM's parser, raising where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        raise EngineRefused(message)
+        raise EngineRefusedError(message)
 
 
 def argument_parser() -> ArgumentParser:
@@ -68,7 +68,7 @@ def parse(engine_arguments: tuple[str, ...]) -> Namespace:
     """Turn the plan's tokens into vLLM's Namespace, loading the user's parser plugins.
 
     Raises:
-        EngineRefused: an argument or a combination that vLLM does not accept, in its own words.
+        EngineRefusedError: an argument or a combination that vLLM does not accept, in its own words.
     """
     try:
         namespace: Namespace = argument_parser().parse_args(list(engine_arguments))
@@ -79,7 +79,7 @@ def parse(engine_arguments: tuple[str, ...]) -> Namespace:
             ReasoningParserManager.import_reasoning_parser(namespace.reasoning_parser_plugin)
         validate_api_server_args(namespace)
     except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
-        raise EngineRefused.because(error) from error
+        raise EngineRefusedError.because(error) from error
     return namespace
 
 
@@ -90,13 +90,13 @@ async def start(namespace: Namespace) -> Engine:
     reasoning parser into the Namespace. OPENAI_API_SERVER selects the batch sizes `vllm serve` has.
 
     Raises:
-        EngineRefused: the configuration contradicts the model or the host (vLLM's ValueError, OSError).
+        EngineRefusedError: the configuration contradicts the model or the host (vLLM's ValueError, OSError).
     """
     set_ulimit()
     try:
         config = AsyncEngineArgs.from_cli_args(namespace).create_engine_config(UsageContext.OPENAI_API_SERVER)
     except (ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise EngineRefused.because(error) from error
+        raise EngineRefusedError.because(error) from error
     client = AsyncLLM.from_vllm_config(
         config,
         usage_context=UsageContext.OPENAI_API_SERVER,

@@ -1,4 +1,4 @@
-"""Turns the pinned vLLM's command-line parser into `autoconfig/engine_args.json`, so that options can be checked without importing vLLM.
+"""Turns the pinned vLLM's parser into `autoconfig/engine_args.json`, by which options are checked without vLLM.
 
 `python -m handlers.engine_arguments` writes the file, `--print` shows it; a test compares the two.
 """
@@ -28,7 +28,7 @@ KIND_OF_CONVERTER = {
 
 
 def engine_arguments() -> dict[str, Any]:
-    """Return vLLM's version and, for each of its arguments, name, kind, choices, default, group and first line of help."""
+    """Return vLLM's version and, for each argument, name, kind, choices, default, group and first line of help."""
     # vLLM attaches help texts only when an argument containing "--help" is present (0.32: engine/arg_utils.py:279).
     sys.argv.append("--help-texts")
     import vllm

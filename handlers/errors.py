@@ -1,8 +1,8 @@
 """What can go wrong on the request path, and the one OpenAI-style object a caller is told it in.
 
-    HandlerError
-    ├── RequestError       the caller's request cannot be served; carries the HTTP status
-    └── EngineRefused      vLLM does not accept the configuration; the start fails
+HandlerError
+├── RequestError       the caller's request cannot be served; carries the HTTP status
+└── EngineRefusedError      vLLM does not accept the configuration; the start fails
 
 """
 
@@ -40,11 +40,11 @@ class HandlerError(Exception):
     """Root of the package's errors."""
 
 
-class EngineRefused(HandlerError):
+class EngineRefusedError(HandlerError):
     """vLLM does not accept the configuration it was given; the text is one line for an operator."""
 
     @classmethod
-    def because(cls, error: BaseException) -> "EngineRefused":
+    def because(cls, error: BaseException) -> "EngineRefusedError":
         """Wrap an exception of vLLM's in one line."""
         return cls(one_line(str(error)) or type(error).__name__)
 

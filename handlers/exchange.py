@@ -18,7 +18,7 @@ _LIMIT_INFERENCE_ID = 64
 """Characters; SageMaker's own limit for InferenceId."""
 
 
-class CallerLeft(Exception):
+class CallerLeftError(Exception):
     """The caller closed the connection before its request was complete."""
 
 
@@ -58,7 +58,7 @@ class Exchange:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self.ended = "caller left"
-                raise CallerLeft
+                raise CallerLeftError
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > limit:

@@ -12,7 +12,7 @@ import orjson
 from autoconfig.settings import ServingSettings
 from handlers import tgi
 from handlers.errors import RequestError
-from handlers.streams import EmbeddingLists, JsonLines, Rewrite, stream_format
+from handlers.streams import EmbeddingLists, JsonLines, Rewrite, StreamFormat, stream_format
 from handlers.tgi_reply import TgiReply, TokenNames
 
 Task = Literal["generate", "embed", "pooling"]
@@ -66,7 +66,7 @@ class Invocations:
             }
             return EngineCall("/v1/embeddings", orjson.dumps(wanted), EmbeddingLists())
         request = tgi.parse(payload, self._settings.max_new_tokens)
-        default = "sse" if self._settings.tgi_compat else "jsonlines"
+        default: StreamFormat = "sse" if self._settings.tgi_compat else "jsonlines"
         form = stream_format(accept, self._settings.output_formatter, default)
         reply = TgiReply(request, self._names, form, self._settings.tgi_compat)
         return EngineCall("/v1/completions", orjson.dumps(request.completion), reply)

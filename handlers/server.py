@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -22,7 +23,7 @@ import uvicorn
 import uvloop
 
 from autoconfig.settings import WorkerPlan
-from handlers.errors import EngineRefused, one_line
+from handlers.errors import EngineRefusedError, one_line
 from handlers.log_format import configure
 
 STOPPED, BAD_CONFIGURATION, ENGINE_FAILED = 0, 2, 4
@@ -77,15 +78,16 @@ def main(arguments: list[str], status: Status) -> int:
     from handlers import engine  # seconds of imports, after the port is known to be free and the phase is told
 
     try:
-        return uvloop.run(serve(plan, engine.parse(plan.engine_arguments), listener, status))
-    except EngineRefused as error:
+        code: int = uvloop.run(serve(plan, engine.parse(plan.engine_arguments), listener, status))
+        return code
+    except EngineRefusedError as error:
         return _fail(status, str(error), BAD_CONFIGURATION)
     except Exception as error:  # the boundary of the process: the traceback is in the log, one line goes up
         logger.exception("the engine failed to start")
         return _fail(status, one_line(f"{type(error).__name__}: {error}"), ENGINE_FAILED)
 
 
-async def serve(plan: WorkerPlan, namespace: object, listener: socket.socket, status: Status) -> int:
+async def serve(plan: WorkerPlan, namespace: Namespace, listener: socket.socket, status: Status) -> int:
     """Load the model, answer requests, and stop on SIGTERM (drained) or when the engine dies."""
     from prometheus_client import REGISTRY
 

@@ -35,9 +35,8 @@ def stream_format(accept: str, configured: str, default: StreamFormat) -> Stream
         return "sse"
     if any(name in asked for name in _JSON_LINES_TYPES):
         return "jsonlines"
-    if configured == "sse" or configured == "jsonlines":
-        return configured
-    return default
+    formats: dict[str, StreamFormat] = {"sse": "sse", "jsonlines": "jsonlines"}
+    return formats.get(configured, default)
 
 
 def record(data: bytes, form: StreamFormat) -> bytes:

@@ -97,7 +97,7 @@ def parse(payload: dict[str, Any], default_max_new_tokens: int) -> TgiRequest:
     """Translate a body; raise RequestError (400) naming the field that is wrong and what it takes."""
     inputs = payload.get("inputs")
     batch = isinstance(inputs, list)
-    prompts = inputs if isinstance(inputs, list) else [inputs]
+    prompts: list[str] = inputs if isinstance(inputs, list) else [inputs]
     if not prompts or not all(isinstance(prompt, str) for prompt in prompts):
         raise RequestError(400, "inputs must be a string or a list of strings.", "inputs")
     stream = payload.get("stream") or False

@@ -27,7 +27,10 @@ class TokenTexts:
     def push(self, token_ids: list[int], text: str) -> list[tuple[int, str]]:
         """Return `(token id, text)` for each token whose text the engine has released."""
         if self._tokenizer is None:
-            return [*((token_id, "") for token_id in token_ids[:-1]), *((token_id, text) for token_id in token_ids[-1:])]
+            return [
+                *((token_id, "") for token_id in token_ids[:-1]),
+                *((token_id, text) for token_id in token_ids[-1:]),
+            ]
         self._waiting.extend((token_id, self._decode(token_id)) for token_id in token_ids)
         self._released += text
         ready = []
@@ -47,7 +50,7 @@ class TokenTexts:
     def _decode(self, token_id: int) -> str:
         try:
             return self._stream.step(self._tokenizer, token_id) or ""
-        except Exception as error:  # noqa: BLE001  # the Rust decoder raises bare Exception on invalid prefixes
+        except Exception as error:  # the Rust decoder raises bare Exception on invalid prefixes
             if not str(error).startswith("Invalid prefix encountered"):
                 raise
             self._stream = DecodeStream(skip_special_tokens=True)

@@ -1,0 +1,156 @@
+"""Drives the application as a front end would, and stands in for vLLM's application where a test needs its timing."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from autoconfig.settings import ServingSettings
+from handlers.app import Application
+from handlers.metrics import RequestMetrics
+
+
+@dataclass
+class FakeEngine:
+    """An engine whose application is the test's; `calls` are the requests that reached it."""
+
+    answer: Callable[[Scope, Receive, Send, bytes], Awaitable[None]]
+    tokenizer: Any = None
+    vocabulary_size: int = 1000
+    version: str = "0"
+    died: bool = False
+    calls: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def dead(self) -> bool:
+        return self.died
+
+    @property
+    def app(self) -> ASGIApp:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            body = (await receive())["body"]
+            self.calls.append((scope["path"], body))
+            await self.answer(scope, receive, send, body)
+
+        return application
+
+
+def answers(body: Any, status: int = 200) -> FakeEngine:
+    """Return an engine that gives every request one JSON body."""
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send, _body: bytes) -> None:
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+    return FakeEngine(answer)
+
+
+def streams(*events: str, pause: bool = False) -> FakeEngine:
+    """Return an engine that streams events; with `pause` it then waits until the request is ended."""
+
+    async def answer(_scope: Scope, receive: Receive, send: Send, _body: bytes) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for event in events:
+            await send({"type": "http.response.body", "body": f"data: {event}\n\n".encode(), "more_body": True})
+        if pause:
+            await receive()
+        await send({"type": "http.response.body", "body": b""})
+
+    return FakeEngine(answer)
+
+
+def never_answers() -> FakeEngine:
+    """Return an engine that works until its request is ended, and then answers as vLLM does: 200 `null`."""
+
+    async def answer(_scope: Scope, receive: Receive, send: Send, _body: bytes) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"null"})
+
+    return FakeEngine(answer)
+
+
+def application(engine: FakeEngine, **settings: Any) -> Application:
+    """Return the application over an engine, with settings that differ from the defaults."""
+    serving = ServingSettings(**settings)
+    metrics = RequestMetrics(CollectorRegistry(), serving.max_concurrent_requests)
+    return Application(engine, serving, "generate", ("tiny", "lmi"), metrics)
+
+
+@dataclass
+class Response:
+    """What a caller saw."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    chunks: list[bytes] = field(default_factory=list)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def message(self) -> str:
+        return str(self.json()["error"]["message"])
+
+
+class Request:
+    """One request in progress; `leave` closes the caller's side."""
+
+    def __init__(self, body: bytes) -> None:
+        self.response = Response()
+        self._incoming: asyncio.Queue[Message] = asyncio.Queue()
+        self._incoming.put_nowait({"type": "http.request", "body": body, "more_body": False})
+
+    def leave(self) -> None:
+        self._incoming.put_nowait({"type": "http.disconnect"})
+
+    async def receive(self) -> Message:
+        return await self._incoming.get()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.response.status = message["status"]
+            self.response.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        elif message["body"]:
+            self.response.chunks.append(message["body"])
+
+
+@asynccontextmanager
+async def in_progress(
+    app: Application, body: Any, path: str = "/invocations", method: str = "POST", **headers: str
+) -> AsyncIterator[Request]:
+    """Start a request and yield it while it runs; on leaving, wait for its end."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    given = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
+    }
+    request = Request(raw)
+    task = asyncio.create_task(app(scope, request.receive, request.send))
+    await asyncio.sleep(0.01)
+    yield request
+    await asyncio.wait_for(task, 5)
+
+
+def call(app: Application, body: Any = b"", **options: str) -> Response:
+    """Make one request from start to end."""
+
+    async def run() -> Response:
+        async with in_progress(app, body, **options) as request:
+            pass
+        return request.response
+
+    return asyncio.run(run())

@@ -1,0 +1,195 @@
+"""The application around an engine: routes, admission, deadlines, endings, errors. The engine is the test's own."""
+
+import asyncio
+import json
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from tests.handlers.asgi import FakeEngine, answers, application, call, in_progress, never_answers, streams
+
+CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
+CHUNK = json.dumps({"choices": [{"text": "a"}]})
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_ping_is_200_and_empty(method: str) -> None:
+    response = call(application(answers({})), path="/ping", method=method)
+    assert (response.status, response.body) == (200, b"")
+
+
+def test_a_dead_engine_fails_ping_and_refuses_requests() -> None:
+    engine = answers({})
+    engine.died = True
+    assert call(application(engine), path="/ping", method="GET").status == 503
+    assert call(application(engine), CHAT).status == 503
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [("/nope", "POST", 404), ("/invocations", "GET", 405), ("/adapters", "POST", 404), ("/pause", "POST", 404),
+     ("/v1/load_lora_adapter", "POST", 404), ("/predictions/other", "POST", 404)],
+)  # fmt: skip
+def test_what_is_not_offered_is_refused_and_never_reaches_the_engine(path: str, method: str, status: int) -> None:
+    engine = answers({})
+    response = call(application(engine), CHAT, path=path, method=method)
+    assert (response.status, response.json()["error"]["code"], engine.calls) == (status, status, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [(CHAT, "/v1/chat/completions"), ({"prompt": "Hi"}, "/v1/completions"), ({"inputs": "Hi"}, "/v1/completions"),
+     ({"input": "Hi"}, "/v1/responses"), ({"query": "a", "documents": ["b"]}, "/rerank")],
+)  # fmt: skip
+@pytest.mark.parametrize("alias", ["/invocations", "/predictions/lmi", "/models/tiny/invoke"])
+def test_the_body_decides_which_route_of_the_engine_answers(body: object, path: str, alias: str) -> None:
+    choice = {"index": 0, "text": "a", "finish_reason": "length", "token_ids": [], "logprobs": None}
+    engine = answers({"choices": [choice]})
+    assert call(application(engine), body, path=alias).status == 200
+    assert engine.calls[0][0] == path
+
+
+def test_openai_bodies_reach_the_engine_untouched() -> None:
+    engine = answers({})
+    body = b'{ "messages" : [ {"role":"user","content":"\\u00e9"} ] }'
+    call(application(engine), body)
+    assert engine.calls == [("/v1/chat/completions", body)]
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "application/json; charset=utf-8", "text/plain", "application/octet-stream"]
+)
+def test_json_is_taken_under_every_content_type_sagemaker_clients_send(content_type: str) -> None:
+    assert call(application(answers({})), CHAT, content_type=content_type).status == 200
+
+
+def test_other_content_types_are_415() -> None:
+    assert call(application(answers({})), CHAT, content_type="image/png").status == 415
+
+
+def test_a_body_in_another_charset_is_decoded() -> None:
+    engine = answers({})
+    call(application(engine), '{"prompt":"é"}'.encode("latin-1"), content_type="application/json; charset=iso-8859-1")
+    assert json.loads(engine.calls[0][1]) == {"prompt": "é"}
+
+
+def test_a_body_above_the_limit_is_413() -> None:
+    response = call(application(answers({}), max_request_bytes=100), b"x" * 101)
+    assert (response.status, response.json()["error"]["type"]) == (413, "RequestTooLargeError")
+
+
+def test_an_announced_body_above_the_limit_is_413_before_it_is_read() -> None:
+    assert call(application(answers({}), max_request_bytes=100), b"", content_length="101").status == 413
+
+
+def test_one_request_too_many_is_429_with_retry_after_and_ping_still_answers() -> None:
+    async def run() -> None:
+        app = application(never_answers(), max_concurrent_requests=1)
+        async with in_progress(app, CHAT) as first:
+            async with in_progress(app, CHAT) as second:
+                pass
+            async with in_progress(app, b"", path="/ping", method="GET") as ping:
+                pass
+            first.leave()
+        assert (second.response.status, second.response.headers["retry-after"]) == (429, "1")
+        assert ping.response.status == 200
+        async with in_progress(app, CHAT) as third:
+            third.leave()
+        assert third.response.status == 0
+
+    asyncio.run(run())
+
+
+def test_a_request_past_its_deadline_is_504() -> None:
+    response = call(application(never_answers(), predict_timeout_seconds=0.05), CHAT)
+    assert response.status == 504
+    assert response.message == "The request did not finish within 1 s (option.predict_timeout)."
+
+
+def test_a_stream_past_its_deadline_ends_with_an_error_record_and_no_done() -> None:
+    engine = streams(CHUNK, pause=True)
+    response = call(application(engine, predict_timeout_seconds=0.05), {"prompt": "a", "stream": True})
+    *_, last = response.body.decode().strip().split("\n\n")
+    assert response.status == 200
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == 504
+    assert "[DONE]" not in response.body.decode()
+
+
+def test_draining_refuses_new_requests_and_ends_those_in_flight_when_told() -> None:
+    async def run() -> None:
+        app = application(never_answers())
+        async with in_progress(app, CHAT) as first:
+            app.drain()
+            async with in_progress(app, CHAT) as second:
+                pass
+            app.end_all()
+        assert (first.response.status, second.response.status) == (503, 503)
+        assert first.response.message == "The server is shutting down; retry the request."
+
+    asyncio.run(run())
+
+
+def test_an_error_inside_a_stream_is_told_once_and_not_followed_by_done() -> None:
+    error = json.dumps({"error": {"message": "boom", "type": "InternalServerError", "code": 500}})
+    response = call(application(streams(CHUNK, error, "[DONE]")), {"prompt": "a", "stream": True})
+    records = response.body.decode().strip().split("\n\n")
+    assert [json.loads(line.removeprefix("data: ")).keys() for line in records] == [{"choices"}, {"error"}]
+
+
+def test_json_lines_by_accept_and_by_option_hold_one_object_a_line_and_no_done() -> None:
+    body = {"prompt": "a", "stream": True}
+    by_accept = call(application(streams(CHUNK, CHUNK, "[DONE]")), body, accept="application/jsonlines")
+    by_option = call(application(streams(CHUNK, CHUNK, "[DONE]"), output_formatter="jsonlines"), body)
+    assert by_accept.body == by_option.body == f"{CHUNK}\n{CHUNK}\n".encode()
+    assert by_accept.headers["content-type"] == by_option.headers["content-type"] == "application/jsonlines"
+
+
+def test_openai_routes_stream_events_whatever_the_option_says() -> None:
+    app = application(streams(CHUNK, "[DONE]"), output_formatter="jsonlines")
+    response = call(app, {"prompt": "a", "stream": True}, path="/v1/completions")
+    assert response.body == f"data: {CHUNK}\n\ndata: [DONE]\n\n".encode()
+
+
+def test_an_engine_error_becomes_one_short_error_object_without_paths() -> None:
+    error = {
+        "error": {"message": 'no\n  File "/usr/x.py", line 3, in f\n at /opt/ml/model/a.bin', "type": "X", "code": 400}
+    }
+    response = call(application(answers(error, status=400)), CHAT)
+    assert response.json() == {
+        "error": {"message": "no at <path>", "type": "BadRequestError", "param": None, "code": 400},
+    }
+
+
+def test_a_grammar_the_engine_cannot_follow_is_the_requests_fault() -> None:
+    failed = {"error": {"message": "Internal server error", "type": "InternalServerError", "code": 500}}
+    constrained = CHAT | {"response_format": {"type": "json_object"}}
+    assert call(application(answers(failed, status=500)), constrained).status == 400
+    assert call(application(answers(failed, status=500)), CHAT).status == 500
+
+
+def test_a_failure_of_our_own_is_a_500_without_its_text() -> None:
+    async def explode(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    response = call(application(FakeEngine(explode)), CHAT)
+    assert (response.status, "secret" in response.message) == (500, False)
+
+
+def test_the_engine_sees_no_header_that_would_steer_it() -> None:
+    seen: dict[bytes, bytes] = {}
+
+    async def answer(scope: Scope, receive: Receive, send: Send, _body: bytes) -> None:
+        seen.update(scope["headers"])
+        await answers({}).answer(scope, receive, send, b"")
+
+    call(application(FakeEngine(answer)), CHAT, x_data_parallel_rank="7", traceparent="00-a", x_vllm_priority="-9")
+    assert seen.keys() == {b"traceparent", b"content-type", b"content-length"}
+
+
+def test_a_request_is_logged_in_one_line_with_its_name_and_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="lmi.requests"):
+        call(application(answers({})), CHAT, x_amzn_sagemaker_inference_id='a"b\x1b c')
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("POST /invocations 200 ")
+    assert caplog.messages[0].endswith("id=a?b??c")
