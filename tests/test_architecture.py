@@ -26,7 +26,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "boto3": ("container/",),
     "botocore": ("container/",),
-    "vllm": ("handlers/engine.py", "handlers/engine_arguments.py"),
+    "vllm": ("handlers/engine.py", "handlers/engine_arguments.py", "benchmarks/vllm_cli.py"),
     "djl_python": ("handlers/djl.py",),
 }
 ENVIRONMENT_READERS = ("container/__main__.py", "container/prepare.py", "handlers/server.py", "benchmarks/")
