@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import vllm
 from starlette.types import ASGIApp
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
@@ -23,7 +24,6 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.utils.gc_utils import freeze_gc_heap
 from vllm.utils.system_utils import set_ulimit
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.version import __version__ as VLLM_VERSION
 
 from handlers.errors import EngineRefusedError
 
@@ -48,7 +48,7 @@ class Engine:
     app: ASGIApp
     client: AsyncLLM
     vocabulary_size: int
-    version: str = VLLM_VERSION
+    version: str = vllm.__version__
 
     def dead(self) -> bool:
         """Tell whether the engine can never answer again (a child process died, or its output loop ended)."""

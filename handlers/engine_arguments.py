@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001  argparse offers no public way to look at a finished parser
 """Turns the pinned vLLM's parser into `autoconfig/engine_args.json`, by which options are checked without vLLM.
 
 `python -m handlers.engine_arguments` writes the file, `--print` shows it; a test compares the two.
@@ -36,8 +37,12 @@ def engine_arguments() -> dict[str, Any]:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parser = make_arg_parser(FlexibleArgumentParser())
-    groups = {id(action): group.title for group in parser._action_groups for action in group._group_actions}
-    described = [_describe(action, str(groups[id(action)])) for action in parser._actions if action.dest != "help"]
+    described = [
+        _describe(action, str(group.title))
+        for group in parser._action_groups
+        for action in group._group_actions
+        if action.dest != "help"
+    ]
     return {"vllm": vllm.__version__, "arguments": sorted(described, key=lambda entry: str(entry["name"]))}
 
 

@@ -1,8 +1,8 @@
 """What can go wrong on the request path, and the one OpenAI-style object a caller is told it in.
 
 HandlerError
-├── RequestError       the caller's request cannot be served; carries the HTTP status
-└── EngineRefusedError      vLLM does not accept the configuration; the start fails
+├── RequestError         the caller's request cannot be served; carries the HTTP status
+└── EngineRefusedError   vLLM does not accept the configuration; the start fails
 
 """
 

@@ -37,6 +37,9 @@ class Exchange:
         self._send = send
         self._gone = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
+        # HTTP/1.0 knows no chunks, which uvicorn would send for a stream: such a reply is gathered and sent at once.
+        self._gathered: bytearray | None = bytearray() if scope.get("http_version") == "1.0" else None
+        self._gathered_headers: list[tuple[bytes, bytes]] = []
 
     def header(self, name: bytes) -> str:
         """Return a request header as text, empty when absent."""
@@ -89,11 +92,21 @@ class Exchange:
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the status line and headers."""
         self.status = status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        if self._gathered is None:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        else:
+            self._gathered_headers = [header for header in headers if header[0] != b"content-length"]
 
     async def write(self, body: bytes, more: bool) -> None:
         """Send part of the reply's body; the last part has `more` false."""
         self.finished = not more
+        if self._gathered is not None:
+            self._gathered += body
+            if more:
+                return
+            body = bytes(self._gathered)
+            headers = [*self._gathered_headers, (b"content-length", str(len(body)).encode())]
+            await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def respond(self, status: int, body: bytes, content_type: bytes = b"application/json",

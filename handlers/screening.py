@@ -77,8 +77,9 @@ def check_constraints(payload: dict[str, Any], body: bytes) -> None:
 
 def check_fields(payload: dict[str, Any], vocabulary_size: int) -> None:
     """Refuse (400) fields that address this server's internals, and token ids outside the vocabulary."""
+    extra = payload.get("vllm_xargs")
     for name in _SERVER_SIDE:
-        if payload.get(name) is not None:
+        if payload.get(name) is not None or (isinstance(extra, dict) and name in extra):
             raise RequestError(400, f"{name} cannot be set by a request.", name)
     for name in _TOKEN_LISTS:
         if isinstance(payload.get(name), list):

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -58,7 +58,15 @@ class Status:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with its signal handling left to us."""
+    """uvicorn, with its signal handling left to us, telling when it listens."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -111,7 +119,7 @@ async def serve(plan: WorkerPlan, namespace: Namespace, listener: socket.socket,
         timeout_graceful_shutdown=int(settings.drain_timeout_seconds) + 2,
         backlog=2048,
     )
-    server = _Server(config)
+    server = _Server(config, status.ready)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -123,9 +131,6 @@ async def serve(plan: WorkerPlan, namespace: Namespace, listener: socket.socket,
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    status.ready()
     while not serving.done() and not loaded.dead():
         await asyncio.wait([serving], timeout=_CHECK_SECONDS)
     if not serving.done():

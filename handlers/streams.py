@@ -12,6 +12,7 @@ CONTENT_TYPES: dict[StreamFormat, bytes] = {
     "sse": b"text/event-stream; charset=utf-8",
     "jsonlines": b"application/jsonlines",
 }
+_LINE_ENDS = tuple((chr(code).encode(), f"\\u{code:04x}".encode()) for code in (0x85, 0x2028, 0x2029))
 DONE = b"data: [DONE]\n\n"
 _JSON_LINES_TYPES = ("application/jsonlines", "application/jsonl", "application/x-ndjson")
 
@@ -40,7 +41,13 @@ def stream_format(accept: str, configured: str, default: StreamFormat) -> Stream
 
 
 def record(data: bytes, form: StreamFormat) -> bytes:
-    """Frame one JSON value as a record of the stream."""
+    """Frame one JSON value as a record of the stream.
+
+    Characters that many clients take for the end of a line (`str.splitlines`, httpx) are escaped, as JSON allows.
+    """
+    for character, escape in _LINE_ENDS:
+        if character in data:
+            data = data.replace(character, escape)
     return b"data: " + data + b"\n\n" if form == "sse" else data + b"\n"
 
 
@@ -60,7 +67,7 @@ class JsonLines:
 
     def event(self, data: bytes) -> bytes:
         """Put the event's JSON on a line of its own."""
-        return data + b"\n"
+        return record(data, "jsonlines")
 
 
 class EmbeddingLists:

@@ -97,7 +97,7 @@ def parse(payload: dict[str, Any], default_max_new_tokens: int) -> TgiRequest:
     """Translate a body; raise RequestError (400) naming the field that is wrong and what it takes."""
     inputs = payload.get("inputs")
     batch = isinstance(inputs, list)
-    prompts: list[str] = inputs if isinstance(inputs, list) else [inputs]
+    prompts: list[Any] = inputs if isinstance(inputs, list) else [inputs]
     if not prompts or not all(isinstance(prompt, str) for prompt in prompts):
         raise RequestError(400, "inputs must be a string or a list of strings.", "inputs")
     stream = payload.get("stream") or False
@@ -162,6 +162,12 @@ def _completion(given: _Parameters, default_max_new_tokens: int, sequences: int,
         wanted["n"] = sequences
     if given.num_beams > 1:
         wanted["use_beam_search"] = True
+    return wanted | _details_wanted(given, sequences, stream)
+
+
+def _details_wanted(given: _Parameters, sequences: int, stream: bool) -> dict[str, Any]:
+    """Return what makes the engine tell its tokens, where the answer shows them or has to rank sequences by them."""
+    wanted: dict[str, Any] = {}
     if stream or given.details or sequences > 1:
         # logprobs=0 is the sampled token's own; ids come as ids because several ids may share one text.
         wanted |= {"logprobs": given.top_n_tokens or 0, "return_tokens_as_token_ids": True, "return_token_ids": True}

@@ -88,3 +88,8 @@ def test_ordinary_repetitions_pass(schema: str) -> None:
 )  # fmt: skip
 def test_a_constrained_request_is_recognised(payload: dict[str, object], expected: bool) -> None:
     assert screening.constrained(payload) is expected
+
+
+def test_what_a_request_may_not_set_cannot_be_smuggled_in_as_an_extra_argument() -> None:
+    with pytest.raises(RequestError, match="kv_transfer_params cannot be set"):
+        screening.check_fields({"vllm_xargs": {"kv_transfer_params": "x"}}, vocabulary_size=100)

@@ -28,7 +28,7 @@ def byte_level_tokenizer() -> Tokenizer:
 
 
 TOKENIZER = byte_level_tokenizer()
-EOS = TOKENIZER.token_to_id("<eos>")
+EOS = TOKENIZER.get_vocab()["<eos>"]
 
 
 def parsed(parameters: dict[str, Any] | None = None, inputs: Any = "Hi", stream: bool = False) -> tgi.TgiRequest:
