@@ -1,13 +1,13 @@
 """What can be wrong with a configuration, in words an operator can act on; all mistakes are raised together.
 
-    ConfigErrors                 everything found, raised once
-    └─ ConfigError               one mistake: what, where, what to do
-       ├─ UnreadableProperties   a line of a .properties file cannot be taken
-       ├─ UnknownName            no option, vLLM argument or server key has this name
-       ├─ BadValue               the value is not what the option takes
-       ├─ Contradiction          two names or two values for one option, or two options that exclude each other
-       ├─ Refused                understood, and not done here; the message says what to do instead
-       └─ UnfitHost              this machine cannot do what is asked
+ConfigErrors              everything found, raised once
+└─ ConfigError            one mistake: what, where, what to do
+   ├─ PropertiesError     a line of a .properties file cannot be taken
+   ├─ UnknownNameError    no option, vLLM argument or server key has this name
+   ├─ BadValueError       the value is not what the option takes
+   ├─ ContradictionError  two names or values for one option, or two options that exclude each other
+   ├─ RefusedError        understood, and not done here; the message says what to do instead
+   └─ UnfitHostError      this machine cannot do what is asked
 """
 
 from collections.abc import Iterable
@@ -17,31 +17,31 @@ class ConfigError(Exception):
     """One mistake in the configuration; its text is the operator's message."""
 
 
-class UnreadableProperties(ConfigError):
+class PropertiesError(ConfigError):
     """A line of a .properties file cannot be taken."""
 
 
-class UnknownName(ConfigError):
+class UnknownNameError(ConfigError):
     """No option, vLLM argument or server key has this name."""
 
 
-class BadValue(ConfigError):
+class BadValueError(ConfigError):
     """The value is not what the option takes."""
 
 
-class Contradiction(ConfigError):
-    """Two names or two values for one option, or two options that exclude each other."""
+class ContradictionError(ConfigError):
+    """Two names or values for one option, or two options that exclude each other."""
 
 
-class Refused(ConfigError):
+class RefusedError(ConfigError):
     """Understood, and not done here."""
 
 
-class UnfitHost(ConfigError):
-    """This machine cannot do what is asked."""
+class UnfitHostError(ConfigError):
+    """What is asked for cannot be done on this machine."""
 
 
-class ConfigErrors(Exception):
+class ConfigErrors(Exception):  # noqa: N818  it is the plural that matters
     """Every mistake found in one reading of the configuration."""
 
     def __init__(self, errors: Iterable[ConfigError]) -> None:

@@ -1,4 +1,4 @@
-"""Looks at the machine once: GPUs, usable cores, available memory, CPU flags. Everything else takes these facts as a value."""
+"""Looks at the machine once: GPUs, usable cores, available memory, CPU flags; all else takes these facts as a value."""
 
 import os
 from contextlib import suppress

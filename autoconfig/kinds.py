@@ -1,4 +1,4 @@
-"""Turns the text of an option into a value of its type, as strictly as vLLM's own parser would, before vLLM is imported."""
+"""Turns the text of an option into a value of its type, as strictly as vLLM's own parser, before vLLM is imported."""
 
 import json
 import math
@@ -47,7 +47,7 @@ _SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2
 
 
 def read(kind: Kind, text: str) -> Any:
-    """Return the value the text stands for: `read(Kind.HUMAN_INT, "8k")` -> 8000; raise ValueError where it is no such value."""
+    """Return the value the text stands for, or raise ValueError: `read(Kind.HUMAN_INT, "8k")` -> 8000."""
     return _READERS[kind](text.strip() if kind is not Kind.TEXT else text)
 
 

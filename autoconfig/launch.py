@@ -8,7 +8,6 @@ from typing import Any
 
 from autoconfig.checks import port_range
 from autoconfig.kinds import Kind
-from autoconfig.options import table
 from autoconfig.options.model import TASKS
 from autoconfig.recommend import Recommendation
 from autoconfig.resolve import Resolution
@@ -160,5 +159,3 @@ def _caches(environ: Mapping[str, str], directory: str) -> Iterator[Recommendati
     ):
         if name == "HOME" or not environ.get(name):
             yield Recommendation(name, str(PurePosixPath(directory, folder)), reason)
-
-

@@ -10,7 +10,7 @@ _USER_IN_ADDRESS = re.compile(r"(\w+://)[^/\s:@]+:[^/\s@]+@")
 
 
 def is_secret(name: str) -> bool:
-    """Say whether a name speaks of a secret: AWS_SECRET_ACCESS_KEY does, max_new_tokens and TOKENIZERS_PARALLELISM do not."""
+    """Say whether a name speaks of a secret: AWS_SECRET_ACCESS_KEY does, max_new_tokens does not."""
     words = re.sub(r"([a-z])([A-Z])", r"\1_\2", name)
     return not _SECRET_WORDS.isdisjoint(re.split(r"[^a-z]+", words.lower()))
 

@@ -72,7 +72,7 @@ class ModelDirectory:
 
 
 def look(directory: Path) -> ModelDirectory:
-    """Return what is in the directory; one that holds a single visible sub-directory and nothing else stands for that one."""
+    """Return what is in the directory; a single visible sub-directory, with nothing beside it, is entered."""
     entries = _visible(directory)
     entered = None
     if len(entries) == 1 and entries[0].is_dir():

@@ -1,12 +1,13 @@
-"""Turns the bytes of a .properties file into keys and values that know their lines; mistakes are carried, not raised."""
+"""Turns the bytes of a .properties file into keys and values that know their lines; carries mistakes, raises none."""
 
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO, cast
 
 import javaproperties
 
-from autoconfig.errors import ConfigError, UnreadableProperties
+from autoconfig.errors import ConfigError, PropertiesError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +44,21 @@ def parse_properties(data: bytes, label: str = "serving.properties") -> Properti
     while not lines.at_end:
         try:
             properties += _pairs(lines)
-        except UnreadableProperties as error:
-            errors.append(UnreadableProperties(f"{label}:{error}"))
+        except PropertiesError as error:
+            errors.append(PropertiesError(f"{label}:{error}"))
     return PropertiesFile(label, tuple(properties), tuple(notes), tuple(errors))
 
 
-class _CountedLines(io.StringIO):
+class _CountedLines:
     """The text as javaproperties reads it, telling how far it has got; any of Java's three line ends counts."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text, newline="")
+        self._text = io.StringIO(text, newline="")
         self.count = 0
         self.at_end = False
 
-    def readline(self, size: int | None = -1, /) -> str:
-        line = super().readline()
+    def readline(self) -> str:
+        line = self._text.readline()
         self.count += bool(line)
         self.at_end = not line
         return line
@@ -65,18 +66,18 @@ class _CountedLines(io.StringIO):
 
 def _pairs(lines: _CountedLines) -> Iterator[Property]:
     """Yield pairs up to the end or the first bad one; after a bad one, a second call goes on behind it."""
-    elements = javaproperties.parse(lines)
+    elements = javaproperties.parse(cast("IO[str]", lines))  # it calls readline and nothing else
     while True:
         start = lines.count + 1
         try:
             element = next(elements, None)
         except javaproperties.InvalidUEscapeError as error:
-            raise UnreadableProperties(f"{start}: {error.escape} is no character; \\u takes four hex digits.") from None
+            raise PropertiesError(f"{start}: {error.escape} is no character; \\u takes four hex digits.") from None
         if element is None:
             return
         if isinstance(element, javaproperties.KeyValue):
             if not _is_text(element.key + element.value):
-                raise UnreadableProperties(f"{start}: {element.key!r} holds half of a surrogate pair; write both halves.")
+                raise PropertiesError(f"{start}: {element.key!r} holds half of a surrogate pair; write both halves.")
             yield Property(element.key, element.value, start)
 
 

@@ -6,15 +6,15 @@ from math import ceil
 from typing import Any
 
 from autoconfig.host import HostFacts
-from autoconfig.model import ModelConfig
+from autoconfig.model import ModelConfig, ModelDirectory
 
 GIB = 1 << 30
 
 # A GiB for keys and values; vLLM's own processes were seen to take about 1.5 GiB beside a small model.
 SMALLEST_RAM = int(2.5 * GIB)
 USUAL_KV_SPACE_GIB = 4
-# x86, x86 with tiles, ARM: without one of these bfloat16 is emulated. SmolLM2-135M on two such cores: 4,000 prompt tokens
-# took 44 s as float32 and 183 s as bfloat16.
+# x86, x86 with tiles, ARM: without one of these bfloat16 is emulated. SmolLM2-135M on two such cores took 44 s for
+# 4,000 prompt tokens as float32, and 183 s as bfloat16.
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
@@ -41,7 +41,9 @@ def parallelism(given: Mapping[str, Any], host: HostFacts, config: ModelConfig |
         yield Recommendation("tensor_parallel_degree", degree, reason)
     copies = gpus // max(1, degree * stages)
     if copies > 1 and "data_parallel_size" not in given:
-        reason = f"{gpus} GPUs hold {copies} copies of {degree * stages}; one engine, so that they share adapters and cache"
+        reason = (
+            f"{gpus} GPUs hold {copies} copies of {degree * stages}; one engine, so that they share adapters and cache"
+        )
         yield Recommendation("data_parallel_size", copies, reason)
 
 
@@ -87,31 +89,38 @@ def cpu_dtype(host: HostFacts, config: ModelConfig | None) -> tuple[str, str] | 
 class KvSpace:
     """Memory for keys and values on a host without GPU: what is set aside, and what a context asks for."""
 
-    gib: int
+    size_bytes: int
     reason: str
     bytes_per_token: int | None
-    most_gib: int
+    most_bytes: int
+    """What could be set aside at most."""
 
     @property
     def tokens(self) -> int | None:
         """The longest context the set-aside space holds."""
-        return self.gib * GIB // self.bytes_per_token if self.bytes_per_token else None
+        return self.size_bytes // self.bytes_per_token if self.bytes_per_token else None
 
 
-def kv_space(given: Mapping[str, Any], host: HostFacts, config: ModelConfig | None, weight_bytes: int) -> KvSpace:
-    """Set aside a quarter of the RAM left by the weights, 4 GiB at most, or what the asked-for context needs."""
-    wide = given.get("dtype") == "float32"
-    left = max(0, host.ram_available_bytes - weight_bytes * (2 if wide else 1))
-    per_token = config.kv_bytes_per_token * (2 if wide else 1) if config and config.kv_bytes_per_token else None
-    quarter = min(USUAL_KV_SPACE_GIB, left // 4 // GIB)
-    usual = max(1, quarter)
-    reason = f"no GPU; {'a quarter' if quarter >= 1 else '1 GiB'} of the {left / GIB:.1f} GiB left, {USUAL_KV_SPACE_GIB} GiB at most"
-    most = max(usual, left * 6 // 10 // GIB)
-    asked = given.get("max_model_len") or -1
-    needed = ceil(asked * per_token / GIB) if per_token and asked > 0 else 0
+def kv_space(
+    environ: Mapping[str, str], given: Mapping[str, Any], host: HostFacts, model: ModelDirectory | None
+) -> KvSpace:
+    """Set aside a quarter of the RAM the weights leave, 4 GiB at most, or what the asked-for context needs."""
+    width = 2 if given.get("dtype") == "float32" else 1
+    config = model.config if model else None
+    per_token = config.kv_bytes_per_token * width if config and config.kv_bytes_per_token else None
+    left = max(0, host.ram_available_bytes - (model.weight_bytes * width if model else 0))
+    usual = max(1, min(USUAL_KV_SPACE_GIB, left // 4 // GIB)) * GIB
+    most = max(usual, left * 6 // 10 // GIB * GIB)
+    if said := given.get("kv_cache_memory_bytes"):
+        return KvSpace(said, "", per_token, most)
+    if (variable := environ.get("VLLM_CPU_KVCACHE_SPACE", "")).isdecimal() and int(variable) > 0:
+        return KvSpace(int(variable) * GIB, "", per_token, most)
+    tokens = given.get("max_model_len") or -1
+    needed = ceil(tokens * per_token / GIB) * GIB if per_token and tokens > 0 else 0
     if needed > usual:
-        return KvSpace(needed, f"no GPU; what {asked} tokens of context need", per_token, most)
-    return KvSpace(usual, reason, per_token, most)
+        return KvSpace(needed, f"no GPU; what {tokens} tokens of context need", per_token, most)
+    share = "a quarter" if usual < USUAL_KV_SPACE_GIB * GIB else f"{USUAL_KV_SPACE_GIB} GiB"
+    return KvSpace(usual, f"no GPU; {share} of the {left / GIB:.1f} GiB the weights leave", per_token, most)
 
 
 def cpu_context(given: Mapping[str, Any], space: KvSpace, config: ModelConfig | None) -> Iterator[Recommendation]:
@@ -120,16 +129,17 @@ def cpu_context(given: Mapping[str, Any], space: KvSpace, config: ModelConfig | 
         return
     longest = config.max_position_embeddings if config else None
     if longest is None or space.tokens is None or longest > space.tokens:
-        reason = f"no GPU; as long as {space.gib} GiB of KV cache holds, at most the model's {longest or 'own'}"
+        most = f"the model's {longest}" if longest else "the model's own"
+        reason = f"no GPU; as long as {space.size_bytes / GIB:g} GiB of KV cache holds, {most} at most"
         yield Recommendation("max_model_len", -1, reason)
 
 
 def cpu_variables(environ: Mapping[str, str], given: Mapping[str, Any], space: KvSpace) -> Iterator[Recommendation]:
-    """Choose what vLLM's CPU back end reads from its environment; what the operator set there stays."""
-    chosen = [
-        Recommendation("VLLM_CPU_OMP_THREADS_BIND", "nobind", "no GPU; vLLM's own binding leaves cores of a small host idle"),
-        Recommendation("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "no GPU; one process less, so a start of about 10 s less"),
-    ]
+    """Choose what vLLM reads from its environment on a CPU; what the operator set there stays."""
+    chosen = {
+        "VLLM_CPU_OMP_THREADS_BIND": ("nobind", "no GPU; vLLM's own binding leaves cores of a small host idle"),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": ("0", "no GPU; one process less, which starts about 10 s sooner"),
+    }
     if "kv_cache_memory_bytes" not in given:
-        chosen.append(Recommendation("VLLM_CPU_KVCACHE_SPACE", str(space.gib), space.reason))
-    yield from (choice for choice in chosen if not environ.get(choice.name))
+        chosen["VLLM_CPU_KVCACHE_SPACE"] = (str(space.size_bytes // GIB), f"GiB; {space.reason}")
+    yield from (Recommendation(name, *choice) for name, choice in chosen.items() if not environ.get(name))

@@ -43,34 +43,46 @@ def resolve(
     """Decide every option. `command_line` holds options by name; it wins over all sources."""
     gathered = gather(environ, properties)
     given = [*gathered.given, *_from_command_line(command_line or {}), *_from_directory(model_directory)]
-    values, errors = _merge(given)
-    errors = [*gathered.errors, *errors]
-    config = _config_of(values, model_directory)
-    spoken = {name: value.value for name, value in values.items()}
-    for choice in (
-        *recommend.parallelism(spoken, host, config),
-        *recommend.adapters(spoken),
-        *recommend.cpu_options(spoken, host, config),
-    ):
-        _recommend(values, choice)
-    errors += [*checks.refused(values)]
-    _fill_in_defaults(values)
-    errors += [*checks.forms(values), *checks.contradictions(values), *checks.parallelism(values, host, config)]
-    variables: list[Recommendation] = []
+    values, unreadable = _merge(given)
+    model = _served(values, model_directory)
+    config = model.config if model else None
+    _recommend(values, (*recommend.parallelism(_spoken(values), host, config), *recommend.adapters(_spoken(values))))
+    variables: tuple[Recommendation, ...] = ()
+    unfit: list[ConfigError] = []
     if not host.gpus:
-        weight_bytes = model_directory.weight_bytes if model_directory and config else 0
-        known = {name: value.value for name, value in values.items() if value.given or value.reason}
-        space = recommend.kv_space(known, host, config, weight_bytes)
-        variables += recommend.cpu_variables(environ, known, space)
-        if any(variable.name == "VLLM_CPU_KVCACHE_SPACE" for variable in variables):
-            errors += checks.memory(values, host, space)
-            for choice in recommend.cpu_context(known, space, config):
-                _recommend(values, choice)
+        variables, unfit = _without_gpu(environ, values, host, model)
+    _fill_in_defaults(values)
+    errors = (
+        *gathered.errors,
+        *unreadable,
+        *checks.refused(values),
+        *checks.forms(values),
+        *checks.contradictions(values),
+        *checks.parallelism(values, host, config),
+        *unfit,
+    )
     if errors:
         raise ConfigErrors(errors)
-    notes = [*gathered.notes, *_notes(values, model_directory)]
+    notes = (*gathered.notes, *_notes(values, model_directory))
     settings = _settings(values, config, model_directory)
-    return Resolution(values, tuple(variables), gathered.custom, tuple(notes), settings, model_directory)
+    return Resolution(values, variables, gathered.custom, notes, settings, model_directory)
+
+
+def _without_gpu(
+    environ: Mapping[str, str], values: dict[str, Value], host: HostFacts, model: ModelDirectory | None
+) -> tuple[tuple[Recommendation, ...], list[ConfigError]]:
+    """Put in what lets a CPU start, and return what its engine finds in the environment and what is amiss."""
+    config = model.config if model else None
+    _recommend(values, recommend.cpu_options(_spoken(values), host, config))
+    space = recommend.kv_space(environ, _spoken(values), host, model)
+    variables = tuple(recommend.cpu_variables(environ, _spoken(values), space))
+    unfit = list(checks.memory(values, host, space))
+    _recommend(values, recommend.cpu_context(_spoken(values), space, config))
+    return variables, unfit
+
+
+def _spoken(values: Mapping[str, Value]) -> dict[str, Any]:
+    return {name: value.value for name, value in values.items()}
 
 
 def _from_command_line(options: Mapping[str, str]) -> list[Given]:
@@ -83,7 +95,11 @@ def _from_command_line(options: Mapping[str, str]) -> list[Given]:
 def _from_directory(directory: ModelDirectory | None) -> list[Given]:
     if directory is None or not directory.has_weights:
         return []
-    return [Given(table().options["model_id"], str(directory.path), Origin(Layer.DIRECTORY, "weights in the model directory"))]
+    return [
+        Given(
+            table().options["model_id"], str(directory.path), Origin(Layer.DIRECTORY, "weights in the model directory")
+        )
+    ]
 
 
 def _merge(given: Iterable[Given]) -> tuple[dict[str, Value], list[ConfigError]]:
@@ -98,12 +114,14 @@ def _merge(given: Iterable[Given]) -> tuple[dict[str, Value], list[ConfigError]]
     return values, errors
 
 
-def _recommend(values: dict[str, Value], choice: Recommendation) -> None:
-    """Put a recommendation in; what the operator gave instead of a number, such as `max`, keeps its origin."""
-    spoken = values.get(choice.name)
-    origin = spoken.origin if spoken and spoken.given else Origin(Layer.RECOMMENDED, "recommended")
-    shadowed = spoken.shadowed if spoken else ()
-    values[choice.name] = Value(table().options[choice.name], choice.value, origin, shadowed, choice.reason)
+def _recommend(values: dict[str, Value], choices: Iterable[Recommendation]) -> None:
+    """Put recommendations in; what the operator gave instead of a number, such as `max`, keeps its origin."""
+    # A list first: the rules look at the values while they choose.
+    for choice in list(choices):
+        spoken = values.get(choice.name)
+        origin = spoken.origin if spoken else Origin(Layer.RECOMMENDED, "recommended")
+        shadowed = spoken.shadowed if spoken else ()
+        values[choice.name] = Value(table().options[choice.name], choice.value, origin, shadowed, choice.reason)
 
 
 def _fill_in_defaults(values: dict[str, Value]) -> None:
@@ -112,12 +130,10 @@ def _fill_in_defaults(values: dict[str, Value]) -> None:
             values[name] = default(option)
 
 
-def _config_of(values: Mapping[str, Value], directory: ModelDirectory | None) -> ModelConfig | None:
-    """Return the model directory's config where that is the model served."""
+def _served(values: Mapping[str, Value], directory: ModelDirectory | None) -> ModelDirectory | None:
+    """Return the model directory where its model is the one that is served."""
     model = values.get("model_id")
-    if directory is None or model is None or model.value != str(directory.path):
-        return None
-    return directory.config
+    return directory if directory and model and model.value == str(directory.path) else None
 
 
 def _notes(values: Mapping[str, Value], directory: ModelDirectory | None) -> Iterable[str]:
@@ -133,7 +149,9 @@ def _notes(values: Mapping[str, Value], directory: ModelDirectory | None) -> Ite
             yield f"config.json in the model directory cannot be read: {directory.unreadable}"
 
 
-def _settings(values: Mapping[str, Value], config: ModelConfig | None, directory: ModelDirectory | None) -> StartSettings:
+def _settings(
+    values: Mapping[str, Value], config: ModelConfig | None, directory: ModelDirectory | None
+) -> StartSettings:
     def of(name: str) -> Any:
         return values[name].value
 
@@ -156,7 +174,7 @@ def _settings(values: Mapping[str, Value], config: ModelConfig | None, directory
         revision=of("revision"),
         hf_token=of("hf_token"),
         trust_remote_code=of("trust_remote_code"),
-        host="0.0.0.0",  # noqa: S104  SageMaker calls from outside the container
+        host="0.0.0.0",
         port=of("bind_to_port"),
         model_loading_timeout_seconds=of("model_loading_timeout"),
         download_directory=of("download_directory"),
@@ -183,7 +201,9 @@ def _task(values: Mapping[str, Value], config: ModelConfig | None) -> Literal["g
     if runner == "pooling" or convert == "classify":
         return "pooling"
     architectures = config.architectures if config and runner == "auto" else ()
-    if any(name.endswith(("ForSequenceClassification", "ForTokenClassification", "RewardModel")) for name in architectures):
+    if any(
+        name.endswith(("ForSequenceClassification", "ForTokenClassification", "RewardModel")) for name in architectures
+    ):
         return "pooling"
-    # Models without a head, such as BertModel, are embedded with; vLLM decides likewise (config/model.py, runner "auto").
+    # Models without a head, such as BertModel, embed; vLLM decides likewise (config/model.py, runner "auto").
     return "embed" if architectures and all(name.endswith("Model") for name in architectures) else "generate"

@@ -1,10 +1,10 @@
-"""Turns environment variables and serving.properties into what was given for each option, by whom, and on which layer."""
+"""Turns environment variables and serving.properties into what was given for each option, by whom, on which layer."""
 
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from autoconfig.errors import ConfigError, UnknownName
+from autoconfig.errors import ConfigError, UnknownNameError
 from autoconfig.kinds import Kind
 from autoconfig.masking import MASK, is_secret, masked
 from autoconfig.options import Layer, Name, Option, table
@@ -76,9 +76,12 @@ def _take_variable(gathered: Gathered, variable: str, text: str) -> None:
     elif variable.upper().startswith(("OPTION_CUSTOM_", "OPTION_CUSTOM.")):
         gathered.custom[variable[len("OPTION_CUSTOM_") :].lower()] = text
     elif in_family:
-        candidates = [name for name in table().variables if name.startswith(variable.split("_")[0])]
+        family = next(prefix for prefix in _FAMILIES if variable.startswith(prefix))
+        candidates = [name for name in table().variables if name.startswith(family)]
         shown = f"{variable}={_shown(variable, text)}"
-        gathered.errors.append(UnknownName(f"{shown}: {_no_such(variable)} {_nearest(variable.upper(), candidates)}"))
+        gathered.errors.append(
+            UnknownNameError(f"{shown}: {_no_such(variable)} {_nearest(variable.upper(), candidates)}")
+        )
 
 
 def _take_property(gathered: Gathered, key: str, text: str, place: str) -> None:
@@ -88,7 +91,9 @@ def _take_property(gathered: Gathered, key: str, text: str, place: str) -> None:
     elif key.lower().startswith("option.custom."):
         gathered.custom[key[len("option.custom.") :]] = text
     else:
-        gathered.errors.append(UnknownName(f"{key}={_shown(key, text)} ({place}): {_unknown_key(key.lower(), text)}"))
+        gathered.errors.append(
+            UnknownNameError(f"{key}={_shown(key, text)} ({place}): {_unknown_key(key.lower(), text)}")
+        )
 
 
 def _take(gathered: Gathered, known: Name, text: str, source: str, written: str) -> None:
@@ -121,7 +126,7 @@ def _no_such(name: str) -> str:
 
 
 def _nearest(name: str, candidates: list[str]) -> str:
-    near = difflib.get_close_matches(name, candidates, n=3, cutoff=0.75)
+    near = difflib.get_close_matches(name, candidates, n=2, cutoff=0.8)
     return f"Did you mean {' or '.join(near)}?" if near else "OPTIONS.md lists all names."
 
 
@@ -139,7 +144,7 @@ def _remarks(environ: Mapping[str, str]) -> Iterator[str]:
         elif variable.startswith("ARGS_"):
             yield f"{variable}: no effect: there is one handler, and it takes no arguments"
     if any(variable.startswith("LMCACHE_") for variable in environ):
-        yield "LMCACHE_* variables are handed to the engine as they are; they matter only with option.kv_transfer_config"
+        yield "LMCACHE_* variables are handed to the engine as they are; only option.kv_transfer_config uses them"
 
 
 def shortened(text: str, limit: int = 80) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from autoconfig.errors import BadValue, ConfigError, Contradiction
+from autoconfig.errors import BadValueError, ConfigError, ContradictionError
 from autoconfig.kinds import Kind, read
 from autoconfig.masking import MASK, masked
 from autoconfig.options import Layer, Option
@@ -57,43 +57,43 @@ def default(option: Option) -> Value:
 def merged(given: Iterable[Given]) -> tuple[Value | None, list[ConfigError]]:
     """Let the highest layer win; two speakers on one layer are an error."""
     ordered = sorted(given, key=_rank)
-    errors = [
+    errors: list[ConfigError] = [
         error
         for layer, group in itertools.groupby(ordered, key=lambda one: one.origin.layer)
         if (error := _contradiction(layer, list(group)))
     ]
     try:
         value = typed(ordered[0])
-    except BadValue as error:
+    except BadValueError as error:
         return None, [*errors, error]
     return Value(ordered[0].option, value, ordered[0].origin, tuple(ordered[1:])), errors
 
 
 def _rank(one: Given) -> tuple[int, int]:
-    # SAGEMAKER_MAX_REQUEST_SIZE before SAGEMAKER_MAX_PAYLOAD_IN_MB, as in LMI: batch transform sets the latter by itself.
+    # SAGEMAKER_MAX_REQUEST_SIZE before SAGEMAKER_MAX_PAYLOAD_IN_MB, as in LMI: batch transform sets the latter itself.
     overrides = [spelling.name for spelling in one.option.overrides]
     return -one.origin.layer, overrides.index(one.origin.source) if one.origin.source in overrides else 0
 
 
-def _contradiction(layer: Layer, group: list[Given]) -> Contradiction | None:
+def _contradiction(layer: Layer, group: list[Given]) -> ContradictionError | None:
     if len(group) == 1 or layer == Layer.SAGEMAKER:
         return None
     # Platforms and base images set aliases without being asked; where they agree, nobody is contradicted.
     if layer in (Layer.ALIAS, Layer.FALLBACK) and len({_comparable(one) for one in group}) == 1:
         return None
     said = " and ".join(f"{one.shown} ({one.origin})" for one in group)
-    return Contradiction(f"{group[0].option.label} is given {len(group)} times: {said}. Keep one.")
+    return ContradictionError(f"{group[0].option.label} is given {len(group)} times: {said}. Keep one.")
 
 
 def _comparable(one: Given) -> str:
     try:
         return repr(typed(one))
-    except BadValue:
+    except BadValueError:
         return one.text
 
 
 def typed(one: Given) -> Any:
-    """Return the value the text stands for: `max_model_len=8k` -> 8000; raise BadValue where it is none."""
+    """Return the value the text stands for: `max_model_len=8k` -> 8000; raise BadValueError where it is none."""
     option, text = one.option, one.text
     if text.lower() in option.words:
         return text.lower()
@@ -103,26 +103,30 @@ def typed(one: Given) -> Any:
     try:
         value = read(option.kind, text)
     except (ValueError, RecursionError):
-        raise BadValue(f"{one} is not {option.expected}.") from None
+        raise BadValueError(f"{one} is not {option.expected}.") from None
     if option.choices:
         return _chosen(one, value)
-    for bound, wrong in ((option.minimum, int.__lt__), (option.maximum, int.__gt__)):
-        if bound is not None and isinstance(value, int | float) and (value < bound if wrong is int.__lt__ else value > bound):
-            raise BadValue(f"{one} is not {option.expected}.")
+    if not _within_bounds(option, value):
+        raise BadValueError(f"{one} is not {option.expected}.")
     return value
+
+
+def _within_bounds(option: Option, value: Any) -> bool:
+    too_small = option.minimum is not None and value < option.minimum
+    return not too_small and (option.maximum is None or value <= option.maximum)
 
 
 def _chosen(one: Given, value: Any) -> Any:
     choices = one.option.choices
     if one.option.kind is Kind.LIST:
-        wrong = [item for item in value if item not in choices]
-        value = value if not wrong else wrong[0]
-        if not wrong:
+        wrong = next((item for item in value if item not in choices), None)
+        if wrong is None:
             return value
+        value = wrong
     # vLLM itself reads FlashInfer-TRTLLM as flashinfer_trtllm for some back ends (engine/arg_utils.py:1806).
     for candidate in (value, value.lower().replace("-", "_")) if isinstance(value, str) else (value,):
         if candidate in choices:
             return candidate
-    near = difflib.get_close_matches(str(value), [*map(str, choices), *one.option.spelled], n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise BadValue(f"{one} is not {one.option.expected}.{hint}")
+    near = difflib.get_close_matches(str(value), [*map(str, choices), *one.option.spelled], n=2)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise BadValueError(f"{one} is not {one.option.expected}.{hint}")

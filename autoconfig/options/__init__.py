@@ -1,4 +1,4 @@
-"""THE option table: every option once, with all its names; help, schema, documentation and checks are derived from it."""
+"""THE option table: every option once, with all its names; checks, documentation and schema are derived from it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Turns `engine_args.json`, the names and types of every vLLM argument, into options; and rules on those we own ourselves."""
+"""Turns `engine_args.json`, names and types of every vLLM argument, into options; rules on those we own ourselves."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -56,11 +56,12 @@ REFUSED = {
 }
 
 _OWN_SERVER = "no effect: it configures the server of `vllm serve`, which is not the one here"
+_ONE_LINE = "no effect: there is one log line per request; option.log_requests=false turns it off"
 
 NOTED = {
     "uvicorn_log_level": _OWN_SERVER,
-    "disable_uvicorn_access_log": "no effect: there is one log line per request; option.log_requests=false turns it off",
-    "disable_access_log_for_endpoints": "no effect: there is one log line per request; option.log_requests=false turns it off",
+    "disable_uvicorn_access_log": _ONE_LINE,
+    "disable_access_log_for_endpoints": _ONE_LINE,
     "h11_max_incomplete_event_size": _OWN_SERVER,
     "h11_max_header_count": _OWN_SERVER,
     "shutdown_timeout": "no effect: option.drain_timeout says how long requests in flight get",

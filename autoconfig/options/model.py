@@ -43,7 +43,7 @@ OPTIONS = (
     ),
     Option(
         "served_model_name",
-        "Names a request may give as `model`; answers carry the first. The model id and `lmi` are always accepted as well.",
+        "Names a request may give as `model`; answers carry the first. The model id and `lmi` are accepted as well.",
         kind=Kind.LIST,
         engine="served_model_name",
         optional=True,

@@ -6,6 +6,7 @@ from typing import Any
 
 from autoconfig.kinds import EXPECTED, Kind
 
+
 @dataclass(frozen=True, slots=True)
 class Spelling:
     """A name outside `option.*` under which an option may be given, and how its text reads as the option's own."""

@@ -49,7 +49,8 @@ OPTIONS = (
         "draft_model_id",
         "Draft model, LMI's former name.",
         aliases=("speculative_draft_model",),
-        refused='has a new name; use option.speculative_config={"method":"draft_model","model":"...","num_speculative_tokens":4}',
+        refused="has a new name; use option.speculative_config="
+        '{"method":"draft_model","model":"...","num_speculative_tokens":4}',
     ),
     Option(
         "spec_length",
@@ -66,9 +67,22 @@ OPTIONS = (
         refused_when=bool,
     ),
     Option("keystore", "Java key store.", prefixed=False, server_keys=(Spelling("keystore"),), refused=_TLS),
-    Option("keystore_pass", "Its password.", prefixed=False, server_keys=(Spelling("keystore_pass"),), secret=True, refused=_TLS),
+    Option(
+        "keystore_pass",
+        "Its password.",
+        prefixed=False,
+        server_keys=(Spelling("keystore_pass"),),
+        secret=True,
+        refused=_TLS,
+    ),
     Option("keystore_type", "Its type.", prefixed=False, server_keys=(Spelling("keystore_type"),), refused=_TLS),
-    Option("certificate_file", "TLS certificate.", prefixed=False, server_keys=(Spelling("certificate_file"),), refused=_TLS),
+    Option(
+        "certificate_file",
+        "TLS certificate.",
+        prefixed=False,
+        server_keys=(Spelling("certificate_file"),),
+        refused=_TLS,
+    ),
     Option("private_key_file", "TLS key.", prefixed=False, server_keys=(Spelling("private_key_file"),), refused=_TLS),
     Option(
         "multi_model",

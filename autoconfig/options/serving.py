@@ -9,7 +9,7 @@ GROUP = "Serving"
 
 
 def _mebibytes(text: str) -> str:
-    """`SAGEMAKER_MAX_PAYLOAD_IN_MB=6` -> max_request_size=6291456; anything else is left for the type check to refuse."""
+    """`SAGEMAKER_MAX_PAYLOAD_IN_MB=6` -> max_request_size=6291456; what is no number the type check refuses."""
     return str(int(text) * 1024 * 1024) if text.strip().isdecimal() else text
 
 
@@ -101,9 +101,12 @@ OPTIONS = (
         "log_level",
         "vLLM's own log level.",
         choices=("debug", "info", "warning", "error", "critical"),
-        spelled={name.upper(): name for name in ("debug", "info", "warning", "error", "critical")} | {"warn": "warning"},
+        spelled={name.upper(): name for name in ("debug", "info", "warning", "error", "critical")}
+        | {"warn": "warning"},
         default="warning",
         engine="log_level",
     ),
-    Option("log_requests", "One log line per request: id, status, duration; never its text.", kind=Kind.BOOL, default=True),
+    Option(
+        "log_requests", "One log line per request: id, status, duration; never its text.", kind=Kind.BOOL, default=True
+    ),
 )

@@ -15,7 +15,11 @@ _HEALTH = "no effect: /ping fails exactly when the engine cannot answer, and the
 # name under option., what it is in LMI, why it has no effect here
 _MODEL_LEVEL = (
     ("pythonexecutable", "Python for the worker", "no effect: the worker runs under the container's own Python"),
-    ("enable_venv", "Virtual environment for the model", "no effect: requirements.txt is installed with constraints instead"),
+    (
+        "enable_venv",
+        "Virtual environment for the model",
+        "no effect: requirements.txt is installed with constraints instead",
+    ),
     ("waiting_steps", "Decode steps between prefills", _BATCHING),
     ("async_mode", "Asynchronous handler", "no effect: always asynchronous"),
     ("mpi_mode", "Start workers with mpirun", "no effect: vLLM starts its own workers"),
@@ -23,7 +27,11 @@ _MODEL_LEVEL = (
     ("use_passive_workers", "Workers without a thread", _ONE_ENGINE),
     ("device_id", "GPU of the worker", "no effect: set CUDA_VISIBLE_DEVICES or option.device_ids"),
     ("enable_streaming", "Streaming, deprecated in LMI", 'no effect: the request\'s "stream" field decides'),
-    ("enable_reasoning", "Reasoning output, deprecated in vLLM", "no effect: option.reasoning_parser alone turns it on"),
+    (
+        "enable_reasoning",
+        "Reasoning output, deprecated in vLLM",
+        "no effect: option.reasoning_parser alone turns it on",
+    ),
     ("long_lora_scaling_factors", "Removed from vLLM", "no effect: vLLM removed long-context LoRA"),
     ("log_request_metric", "Token metrics in the log", "no effect: they are always at /metrics"),
     ("metrics_aggregation", "Requests per metric line", "no effect: they are always at /metrics"),
@@ -40,7 +48,11 @@ _SERVER_LEVEL = (
     ("cluster_address", "Address of the cluster API", _JAVA),
     ("load_models", "Models to load", "no effect: one container serves one model; use option.model_id"),
     ("model_store", "Directory of models", "no effect: one container serves one model; use --model-dir"),
-    ("wait_model_loading", "Open the port after loading", "no effect: /ping is 200 once the model answers, never before"),
+    (
+        "wait_model_loading",
+        "Open the port after loading",
+        "no effect: /ping is 200 once the model answers, never before",
+    ),
     ("allow_multi_status", "207 from /ping", "no effect: one model, one status"),
     ("number_of_netty_threads", "Netty threads", _JAVA),
     ("max_idle_time", "Seconds an idle worker stays", _ONE_ENGINE),
@@ -64,7 +76,11 @@ _SERVER_LEVEL = (
     ("throttle_error_http_code", "Status when throttled", _STATUSES),
     ("timeout_http_code", "Status of a timeout", _STATUSES),
     ("server_error_http_code", "Status of a server error", _STATUSES),
-    ("request_id_header_key", "Header of the request id", "no effect: X-Amzn-SageMaker-Inference-Id, else X-Request-Id"),
+    (
+        "request_id_header_key",
+        "Header of the request id",
+        "no effect: X-Amzn-SageMaker-Inference-Id, else X-Request-Id",
+    ),
     ("cors_allowed_origin", "CORS origin", "no effect: use option.allowed_origins"),
     ("cors_allowed_methods", "CORS methods", "no effect: use option.allowed_methods"),
     ("cors_allowed_headers", "CORS headers", "no effect: use option.allowed_headers"),
@@ -136,11 +152,14 @@ _BY_VALUE = (
 
 OPTIONS = (
     *_BY_VALUE,
-    *(Option(name, help, note=note) for name, help, note in _MODEL_LEVEL),
+    *(Option(name, meaning, note=note) for name, meaning, note in _MODEL_LEVEL),
     # LMI takes the first four under option.* as well.
     *(
-        Option(name, help, note=note, server_keys=(Spelling(name),), prefixed=place < 4)
-        for place, (name, help, note) in enumerate(_SERVER_LEVEL)
+        Option(name, meaning, note=note, server_keys=(Spelling(name),), prefixed=place < 4)
+        for place, (name, meaning, note) in enumerate(_SERVER_LEVEL)
     ),
-    *(Option(name, help, note=note, environment=(Spelling(name.upper()),), prefixed=False) for name, help, note in _VARIABLES),
+    *(
+        Option(name, meaning, note=note, environment=(Spelling(name.upper()),), prefixed=False)
+        for name, meaning, note in _VARIABLES
+    ),
 )
