@@ -10,8 +10,8 @@ CLI := .venv/bin/python -m container
 MODEL := $(if $(MODEL_DIR),--model-dir '$(MODEL_DIR)')
 PYTEST := .venv/bin/python -m pytest $(if $(STRICT),--strict-skips)
 
-# An installation is known by what it was made from: a changed list installs, an unchanged one does nothing.
-digest = $(shell cat $(1) | sha256sum | cut -c1-12)
+# An installation is known by the versions it holds: a changed list installs, an unchanged one does nothing.
+digest = $(shell cat $(1) | grep == | sha256sum | cut -c1-12)
 RUNTIME := .venv/.$(FLAVOUR)-$(call digest,requirements/$(FLAVOUR).txt)
 TOOLS := .venv/.dev-$(call digest,requirements/$(FLAVOUR).txt requirements/dev.txt)
 
