@@ -35,10 +35,11 @@ test: check ## Run every check and test, with a real engine (STRICT=1: nothing m
 test-fast: check ## Run the checks and the tests that need no engine
 	@$(PYTEST) -m 'not engine and not soak'
 
-check: $(TOOLS) ## Run the linter, the formatter's check and the type checker
+check: $(TOOLS) ## Run the linter, the formatter's check, the type checker and the check of generated pages
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --quiet --check .
 	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/python -m autoconfig.schema --check
 
 docs: setup ## Write the generated pages: OPTIONS.md, serving.properties.example, the JSON Schema
 	@.venv/bin/python -m autoconfig.schema

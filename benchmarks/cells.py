@@ -17,6 +17,10 @@ class Cell:
     stream: bool
     concurrency: int
 
+    def __str__(self) -> str:
+        """Name the cell in a line of progress."""
+        return f"{self.client} client, {'stream' if self.stream else 'whole'}, {self.concurrency} at once"
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:

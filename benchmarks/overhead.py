@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import os
 import sys
-import time
 from pathlib import Path
 
 from benchmarks import report, tiny_model, vllm_client
@@ -61,14 +60,13 @@ def main() -> int:
 
 def _one_start(server: Server, pair: int, work: Workload, options: argparse.Namespace) -> list[report.Measured]:
     """Start the server once and measure every cell on it."""
-    started = time.monotonic()
     measured: list[report.Measured] = []
     with running(server, options.output / f"{server.name.replace(' ', '-')}.log") as ready:
+        print(f"pair {pair} of {options.pairs}: {server.name}, ready in {ready:.0f} s", flush=True)
         for cell in table(options.concurrency):
             figures = _measure(server, cell, work, seed=pair)
             measured.append(report.Measured(pair, server.name, cell, figures))
-    seconds = time.monotonic() - started
-    print(f"pair {pair} of {options.pairs}, {server.name}: ready in {ready:.0f} s, done in {seconds:.0f} s", flush=True)
+            print(f"  {cell}: TTFT {figures.ttft_p50_ms:.1f} ms, {figures.tokens_per_second:.0f} tokens/s", flush=True)
     return measured
 
 
