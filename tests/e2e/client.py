@@ -1,0 +1,164 @@
+"""How the tests speak to a server: httpx for ordinary requests, a bare socket for what httpx would not send.
+
+Nothing here imports the product; what a reply must look like (one error object, one stream record) is asserted here.
+"""
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+Json = dict[str, Any]
+LONG_GENERATION = {"prompt": "Once upon a time", "max_tokens": 12_000, "temperature": 1.0, "ignore_eos": True}
+_LEAKS = re.compile(r'Traceback|File "|site-packages|/(usr|root|home|tmp|opt|var|etc|proc|work)/|\.py\b|\n')
+
+
+class Client:
+    """One server's address."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        parts = urlsplit(url)
+        self.address = (parts.hostname or "", parts.port or 80)
+
+    def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> httpx.Response:
+        """POST a JSON value, or bytes as they are."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.http.post(path, content=content, headers={"Content-Type": "application/json"} | (headers or {}))
+
+    def invoke(self, body: object, headers: dict[str, str] | None = None) -> httpx.Response:
+        """POST to /invocations."""
+        return self.post("/invocations", body, headers)
+
+    def answer(self, body: object, path: str = "/invocations") -> Any:
+        """POST a body that must be answered with 200, and return the JSON of the answer."""
+        response = self.post(path, body)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def stream(self, body: Json, headers: dict[str, str] | None = None, path: str = "/invocations") -> tuple[str, str]:
+        """POST a body with `stream` set; return the content type and the whole text."""
+        response = self.post(path, {**body, "stream": True}, headers)
+        assert response.status_code == 200, response.text
+        return response.headers["content-type"], response.content.decode()
+
+    def raw(self, request: bytes, timeout: float = 20) -> bytes:
+        """Send bytes on a connection of their own and return all that comes back until the server closes it."""
+        with closing(self.connect(timeout)) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def connect(self, timeout: float = 20) -> socket.socket:
+        """Open a connection."""
+        return socket.create_connection(self.address, timeout=timeout)
+
+    def send(self, body: Json, path: str = "/invocations") -> socket.socket:
+        """Send a request on a connection of its own without reading the reply."""
+        connection = self.connect()
+        content = json.dumps(body).encode()
+        connection.sendall(http_request("POST", path, content, {"Content-Type": "application/json"}))
+        return connection
+
+    @contextmanager
+    def in_flight(self, count: int, body: Json | None = None) -> Iterator[list[socket.socket]]:
+        """Keep `count` long generations running, and see them gone afterwards."""
+        connections = [self.send({**LONG_GENERATION, "stream": True} if body is None else body) for _ in range(count)]
+        try:
+            eventually(lambda: self.requests_running() == count, f"{count} requests running")
+            yield connections
+        finally:
+            for connection in connections:
+                connection.close()
+            eventually(lambda: self.requests_running() == 0, "no request running")
+
+    def ping_seconds(self) -> float:
+        """Return how long /ping took to answer 200."""
+        started = time.monotonic()
+        assert self.http.get("/ping").status_code == 200
+        return time.monotonic() - started
+
+    def requests_running(self) -> float:
+        """Return what the engine has in hand, running or waiting."""
+        return self.metric("vllm:num_requests_running") + self.metric("vllm:num_requests_waiting")
+
+    def metric(self, name: str) -> float:
+        """Return one metric, summed over its labels."""
+        text = self.http.get("/metrics").text
+        return sum(s.value for family in text_string_to_metric_families(text) for s in family.samples if s.name == name)
+
+
+@contextmanager
+def pinging(api: Client) -> Iterator[list[float]]:
+    """Ping all the while, from a thread of its own, and collect how long each took."""
+    taken: list[float] = []
+    done = threading.Event()
+
+    def ping() -> None:
+        while not done.is_set():
+            taken.append(api.ping_seconds())
+            time.sleep(0.02)
+
+    with ThreadPoolExecutor(1) as pool:
+        pings = pool.submit(ping)
+        yield taken
+        done.set()
+        pings.result()
+
+
+def http_request(method: str, path: str, content: bytes, headers: dict[str, str], version: str = "1.1") -> bytes:
+    """Compose a request with a Content-Length, byte for byte."""
+    lines = {"Host": "localhost", "Content-Length": str(len(content)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"{method} {path} HTTP/{version}\r\n{head}\r\n".encode() + content
+
+
+def sse(text: str) -> list[Json]:
+    """Split server-sent events into their JSON; the last must be `[DONE]`, and only the last."""
+    records = [record.removeprefix("data: ") for record in text.split("\n\n") if record]
+    assert records[-1] == "[DONE]", text[-300:]
+    return [json.loads(record) for record in records[:-1]]
+
+
+def json_lines(text: str) -> list[Json]:
+    """Split JSON lines into their values; every line must be one."""
+    assert text.endswith("\n"), text[-300:]
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def refusal(response: httpx.Response, *statuses: int) -> Json:
+    """Assert that a reply is one of `statuses` with one short OpenAI error object that leaks nothing; return that."""
+    assert response.status_code in statuses, f"{response.status_code} {response.text[:300]}"
+    assert response.headers["content-type"].startswith("application/json")
+    return error_object(response.json(), response.status_code)
+
+
+def error_object(body: Json, status: int) -> Json:
+    """Assert that a body is exactly `{"error": {"message", "type", "param", "code"}}`, and return the inside."""
+    assert list(body) == ["error"], body
+    error: Json = body["error"]
+    assert set(error) == {"message", "type", "param", "code"}, body
+    assert error["code"] == status
+    message = error["message"]
+    assert isinstance(message, str)
+    assert 0 < len(message) <= 1000
+    assert not _LEAKS.search(message), message
+    return error
+
+
+def eventually(holds: Callable[[], bool], what: str, seconds: float = 15) -> float:
+    """Wait until something holds and return how long that took; fail after `seconds`."""
+    started = time.monotonic()
+    while not holds():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - started

@@ -1,0 +1,159 @@
+"""The servers the tests share, one at a time: an engine takes most of a minute to start and two cores to run.
+
+A test names its server as a fixture; tests are ordered by server, so that each starts once per run.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.e2e.client import Client
+from tests.e2e.isolation import UID, Namespace, unprivileged
+from tests.e2e.models import untidy_model, write_model
+from tests.e2e.server import Server, clean_environment, free_port
+
+T = TypeVar("T")
+SERVERS = ("tiny", "embedder", "isolated", "smollm")
+MAX_REQUEST_MIB = 32
+MAX_CONCURRENT = 80
+PREDICT_SECONDS = 20
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs an engine, allow it longer, and put the tests of one server next to each other."""
+    here = [item for item in items if item.path.parent == Path(__file__).parent]
+    for item in here:
+        if _server_of(item):
+            item.add_marker(pytest.mark.engine)
+            item.add_marker(pytest.mark.timeout(420))
+    order = ("", *SERVERS)
+    items.sort(
+        key=lambda item: (order.index(_server_of(item)) if item in here else -1, item.path.name == "test_stopping.py")
+    )
+
+
+def _server_of(item: pytest.Item) -> str:
+    names = getattr(item, "fixturenames", ())
+    return next((name for name in SERVERS if name in names), "")
+
+
+class Engines:
+    """Starts servers on demand; at most one runs."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Server] = {}
+
+    def use(self, name: str, start: Callable[[], Server]) -> Server:
+        """Return the server of that name, after stopping any other."""
+        if name not in self._running:
+            self.stop()
+            self._running[name] = start()
+        return self._running[name]
+
+    def stop(self) -> None:
+        """Stop the server that runs, as SageMaker would; one that a test has ended already is left alone."""
+        for name, server in list(self._running.items()):
+            del self._running[name]
+            if server.process.poll() is None:
+                code = server.stop()
+                assert code == 0, f"{name} exited with {code}:\n{server.output[-2000:]}"
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    running = Engines()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for models and servers that other users may read."""
+    directory = tmp_path_factory.mktemp("e2e")
+    for parent in (directory, directory.parent, directory.parent.parent):
+        parent.chmod(0o755)
+    return directory
+
+
+@pytest.fixture
+def tiny(engines: Engines, place: Path) -> Server:
+    """A tiny model with random weights; nearly every test's server. Its limits are small enough to reach."""
+
+    def start() -> Server:
+        port = free_port()
+        environment = clean_environment(
+            OPTION_MODEL_ID=str(write_model(place / "tiny-llm")),
+            OPTION_MAX_CONCURRENT_REQUESTS=str(MAX_CONCURRENT),
+            OPTION_MAX_REQUEST_SIZE=str(MAX_REQUEST_MIB * 2**20),
+            OPTION_PREDICT_TIMEOUT=str(PREDICT_SECONDS),
+            # Check 76: what SageMaker's platform and other containers' recipes set harms nothing.
+            SAGEMAKER_ENABLE_LOAD_AWARE="1",
+            SAGEMAKER_MAX_NUMBER_OF_ADAPTERS_IN_MEMORY="128",
+            SAGEMAKER_INVENTED_TOMORROW="x",
+        )
+        return Server.start(place / "tiny", ["serve", "--port", str(port)], environment, port)
+
+    return engines.use("tiny", start)
+
+
+@pytest.fixture
+def api(tiny: Server) -> Client:
+    """The tiny server's address."""
+    return tiny.client
+
+
+@pytest.fixture
+def embedder(engines: Engines, place: Path) -> Server:
+    """A model that embeds, configured by a serving.properties beside its weights, and started without a verb."""
+
+    def start() -> Server:
+        port = free_port()
+        model = write_model(place / "tiny-embedder", seed=11)
+        (model / "serving.properties").write_text("option.task=text-embedding\n")
+        environment = clean_environment(SAGEMAKER_BIND_TO_PORT=str(port))
+        return Server.start(place / "embedder", ["serve", "--model-dir", str(model)], environment, port)
+
+    return engines.use("embedder", start)
+
+
+@pytest.fixture(scope="session")
+def namespace() -> Namespace:
+    """A network with loopback and nothing else; making one takes the rights of root."""
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace needs root")
+    return Namespace()
+
+
+@pytest.fixture
+def isolated(
+    engines: Engines, place: Path, namespace: Namespace
+) -> tuple[Server, Callable[[Callable[[Client], T]], T]]:
+    """The odd environment, all at once; the server, and a function that runs others where it can be reached."""
+
+    def start() -> Server:
+        directory = place / "isolated"
+        directory.mkdir()
+        os.chown(directory, UID, UID)
+        model = untidy_model(write_model(place / "tidy"), place / "untidy-model", directory / "model-py-ran")
+        environment = clean_environment(
+            SAGEMAKER_BIND_TO_PORT="9123", SAGEMAKER_SAFE_PORT_RANGE="5000-5099", TMPDIR=str(directory)
+        )
+        del environment["HOME"]
+        arguments = ["serve", "--model-dir", str(model)]
+        return namespace.run(lambda: Server.start(directory, arguments, environment, 9123, unprivileged(model)))
+
+    server = engines.use("isolated", start)
+    return server, lambda function: namespace.run(lambda: function(server.client))
+
+
+@pytest.fixture
+def smollm(engines: Engines, place: Path) -> Server:
+    """The embedded model, as `make serve` starts it: on port 8080, with nothing configured, and without a verb."""
+
+    def start() -> Server:
+        return Server.start(place / "smollm", [], clean_environment(), 8080)
+
+    return engines.use("smollm", start)

@@ -1,0 +1,125 @@
+"""A real server as a process of its own: started with the words a person would use, stopped with a signal."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.e2e.client import Client
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 300
+STOP_SECONDS = 30
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return what a child needs of this process's environment, so that nobody's OPTION_* leaks into a test."""
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in kept if name in os.environ} | more
+
+
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """`python -m container ...` running in `directory`, which also receives its output and its run directory."""
+
+    process: subprocess.Popen[bytes]
+    directory: Path
+    client: Client
+    pings: list[str] = field(default_factory=list)
+    """What /ping answered during the start: each status or `refused`, without repetitions."""
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        arguments: list[str],
+        environment: dict[str, str],
+        port: int,
+        wrapper: tuple[str, ...] = (),
+    ) -> "Server":
+        """Start the server and wait until it is ready; `wrapper` is a command to run it through."""
+        directory.mkdir(parents=True, exist_ok=True)
+        environment = environment | {"LMI_RUN_DIR": str(directory / "run")}
+        with (directory / "output.log").open("wb") as output:
+            process = subprocess.Popen(
+                [*wrapper, sys.executable, "-m", "container", *arguments], cwd=ROOT, env=environment,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        server = cls(process, directory, Client(f"http://127.0.0.1:{port}"))
+        try:
+            server.wait_until_ready()
+        except BaseException:
+            server.kill()
+            raise
+        return server
+
+    @property
+    def output(self) -> str:
+        """What the operator has seen so far."""
+        return (self.directory / "output.log").read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def everything_logged(self) -> str:
+        """The operator's output and every log file of the run directory."""
+        files = sorted((self.directory / "run").rglob("*.log*"))
+        return self.output + "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
+
+    def wait_until_ready(self) -> None:
+        """Poll /ping as SageMaker does until it answers 200."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.pings or self.pings[-1] != "200":
+            assert self.process.poll() is None, f"exited with {self.process.returncode}:\n{self.output[-3000:]}"
+            assert time.monotonic() < deadline, f"not ready in {START_SECONDS} s:\n{self.output[-3000:]}"
+            answer = self.ping()
+            if self.pings[-1:] != [answer]:
+                self.pings.append(answer)
+            time.sleep(0.1)
+
+    def ping(self) -> str:
+        """Return the status of /ping, or `refused`."""
+        try:
+            return str(self.client.http.get("/ping", timeout=2).status_code)
+        except httpx.TransportError:
+            return "refused"
+
+    def family(self) -> list[psutil.Process]:
+        """Return the server's processes, itself first."""
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def engine_process(self) -> psutil.Process:
+        """Return the process vLLM's engine runs in."""
+        return next(p for p in self.family() if "EngineCore" in p.name() or "EngineCore" in " ".join(p.cmdline()))
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait, and return the exit code; fail if a child outlives the server."""
+        family = self.family()
+        self.process.send_signal(number)
+        try:
+            code = self.process.wait(STOP_SECONDS)
+            _, alive = psutil.wait_procs(family[1:], timeout=3)
+            assert not alive, f"left behind: {alive}"
+        finally:
+            self.kill()
+        return code
+
+    def kill(self) -> None:
+        """End whatever is left, without asking."""
+        family = self.family() if self.process.poll() is None else []
+        for process in family:
+            process.kill()
+        self.process.wait(STOP_SECONDS)

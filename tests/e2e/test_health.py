@@ -1,0 +1,66 @@
+"""Checks 2, 3, 5-7, 11 and 76: the health check is truthful and quick, whatever else the server does."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.e2e.client import Client, pinging
+from tests.e2e.server import Server
+
+PING_SECONDS = 2.0
+MIB = 2**20
+
+
+def test_check_02_ping_answers_200_with_an_empty_body(api: Client) -> None:
+    response = api.http.get("/ping")
+    assert (response.status_code, response.content) == (200, b"")
+
+
+def test_check_03_ping_is_never_200_before_the_model_is_loaded_and_flips_once(tiny: Server) -> None:
+    assert tiny.pings[-1] == "200"
+    assert "200" not in tiny.pings[:-1]
+    assert tiny.ping() == "200"
+
+
+def test_check_05_ping_answers_post_and_head(api: Client) -> None:
+    assert api.http.post("/ping", content=b"{}").status_code == 200
+    head = api.http.head("/ping")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_check_06_ping_stays_fast_with_64_generations_in_flight(api: Client) -> None:
+    with api.in_flight(64):
+        taken = [api.ping_seconds() for _ in range(200)]
+    assert max(taken) < PING_SECONDS
+
+
+def test_check_07_ping_stays_fast_while_a_25_mb_body_is_parsed(api: Client) -> None:
+    body = {"messages": [{"role": "user", "content": "A fine day. " * (25 * MIB // 12)}], "max_tokens": 1}
+    with pinging(api) as taken:
+        assert api.invoke(body).status_code in (200, 400)
+    assert max(taken) < PING_SECONDS
+
+
+def test_check_07_ping_stays_fast_while_a_long_prompt_prefills(api: Client) -> None:
+    body = {"prompt": [17] * 16_000, "max_tokens": 1}
+    with pinging(api) as taken:
+        assert api.invoke(body).status_code == 200
+    assert max(taken) < PING_SECONDS
+
+
+def test_check_11_connections_are_accepted_within_250_ms_under_load(api: Client) -> None:
+    def connect(_: int) -> tuple[float, socket.socket]:
+        started = time.monotonic()
+        connection = api.connect()
+        return time.monotonic() - started, connection
+
+    with api.in_flight(16), ThreadPoolExecutor(100) as pool:
+        connections = list(pool.map(connect, range(100)))
+    for _, connection in connections:
+        connection.close()
+    assert max(seconds for seconds, _ in connections) < 0.25
+
+
+def test_check_76_unknown_sagemaker_variables_do_not_break_the_start(tiny: Server) -> None:
+    # The fixture sets SAGEMAKER_ENABLE_LOAD_AWARE, one more of AWS's recipes and an invented one.
+    assert tiny.ping() == "200"

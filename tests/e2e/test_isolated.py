@@ -1,0 +1,50 @@
+"""Checks 13, 15-17 and 78 and must-show 6: no network, no HOME, no rights, a read-only model in an untidy directory."""
+
+from collections.abc import Callable
+
+import psutil
+
+from tests.e2e.client import Client
+from tests.e2e.server import Server
+
+Isolated = tuple[Server, Callable[[Callable[[Client], object]], object]]
+SAFE_PORTS = range(5000, 5100)
+
+
+def test_must_show_6_and_checks_15_to_17_it_starts_and_serves(isolated: Isolated) -> None:
+    _, inside = isolated
+    for body in (
+        {"prompt": "Hello", "max_tokens": 4},
+        {"inputs": "Hello"},
+        {"messages": [{"role": "user", "content": "a"}]},
+    ):
+        response = inside(lambda api, body=body: api.invoke({"max_tokens": 4, **body}).status_code)  # type: ignore[misc]
+        assert response == 200
+
+
+def test_check_13_it_listens_where_sagemaker_says_and_nowhere_else(isolated: Isolated) -> None:
+    server, _ = isolated
+    listening: set[tuple[str, int]] = set()
+    for process in server.family():
+        found = process.net_connections("tcp")
+        listening |= {(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN}
+    assert ("0.0.0.0", 9123) in listening
+    others = listening - {("0.0.0.0", 9123)}
+    assert [address for address in others if address[1] not in SAFE_PORTS] == []
+    assert [address for address in others if address[0] not in ("127.0.0.1", "::1")] == []
+
+
+def test_checks_16_and_78_the_model_directory_is_left_as_it_was(isolated: Isolated) -> None:
+    server, _ = isolated
+    directory = server.directory.parent / "untidy-model"
+    names = sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+    assert names == sorted(
+        ["top", *(f"top/{name}" for name in (
+            "blobs", "blobs/weights", "config.json", "generation_config.json", "model.py", "model.safetensors",
+            "requirements.txt", "tokenizer.json", "tokenizer_config.json"))]
+    )  # fmt: skip
+
+
+def test_check_78_a_model_py_beside_the_weights_is_not_run_by_the_engine(isolated: Isolated) -> None:
+    server, _ = isolated
+    assert not (server.directory / "model-py-ran").exists()

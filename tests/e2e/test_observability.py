@@ -1,0 +1,96 @@
+"""Checks 30, 74 and 79: what an operator sees of the traffic, and what nobody may see in a log."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.client import Client, eventually
+from tests.e2e.server import Server
+
+DASHBOARD = (
+    "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:time_to_first_token_seconds_bucket",
+    "vllm:inter_token_latency_seconds_bucket", "vllm:gpu_cache_usage_perc", "vllm:kv_cache_usage_perc",
+    "vllm:num_requests_waiting", "vllm:num_requests_running", "vllm:e2e_request_latency_seconds_bucket",
+)  # fmt: skip
+ID = "X-Amzn-SageMaker-Inference-Id"
+
+
+def series(api: Client) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Return every time series of /metrics: its name and its labels."""
+    response = api.http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    families = text_string_to_metric_families(response.text)
+    return {(s.name, tuple(sorted(s.labels.items()))) for family in families for s in family.samples}
+
+
+def test_check_30_the_inference_id_is_in_the_log_once_per_request(tiny: Server) -> None:
+    for name, body in {"whole": {"prompt": "a", "max_tokens": 1}, "bad": {}, "tgi": {"inputs": "a"}}.items():
+        tiny.client.invoke(body, {ID: f"check-30-{name}"})
+        eventually(lambda name=name: f"check-30-{name}" in tiny.output, "the request's log line")  # type: ignore[misc]
+        assert tiny.output.count(f"check-30-{name}") == 1
+
+
+def test_an_inference_id_cannot_forge_a_log_line(tiny: Server) -> None:
+    tiny.client.invoke({"prompt": "a", "max_tokens": 1}, {ID: 'x" POST /forged 200 id=forged'})
+    tiny.client.invoke({"prompt": "a", "max_tokens": 1}, {ID: "check-30-after"})
+    eventually(lambda: "check-30-after" in tiny.output, "the next request's log line")
+    assert not [line for line in tiny.output.splitlines() if "POST /forged 200" in line]
+
+
+def test_check_74_metrics_are_prometheus_text_with_what_sagemakers_dashboard_queries(api: Client) -> None:
+    api.answer({"prompt": "Hello", "max_tokens": 4})
+    names = {name for name, _ in series(api)}
+    assert [name for name in DASHBOARD if name not in names] == []
+
+
+def test_check_74_metrics_are_quick_under_load(api: Client) -> None:
+    with api.in_flight(32):
+        started = time.monotonic()
+        series(api)
+        assert time.monotonic() - started < 1
+
+
+def test_check_74_requests_add_no_series_of_their_own(api: Client) -> None:
+    def send(number: int) -> None:
+        api.invoke({"prompt": f"number {number}", "max_tokens": 1, "user": f"u{number}"}, {ID: f"id-{number}"})
+        api.post(f"/predictions/model-{number}", {"inputs": "a"})
+        api.http.get(f"/path-{number}")
+
+    send(0)
+    before = series(api)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(1, 40)))
+    assert series(api) - before == set()
+
+
+def test_check_79_logs_hold_at_most_one_line_per_request_and_no_text(tiny: Server) -> None:
+    secret = "zanzibar-quince"
+    api = tiny.client
+    bodies = [
+        {"prompt": secret, "max_tokens": 3}, {"inputs": secret},
+        {"inputs": secret, "parameters": {"max_new_tokens": -1}}, {"prompt": secret, "model": "nope"},
+        {"messages": [{"role": "user", "content": secret}], "max_tokens": 3}, {"messages": [{"role": secret}]},
+        {"prompt": "a", "max_tokens": secret}, {"prompt": "a", "stop": [secret, ""]},
+        {"prompt": secret, "max_tokens": 3, "stream": True},
+    ]  # fmt: skip
+    eventually_quiet(tiny)
+    lines = len(tiny.output.splitlines())
+    for body in bodies:
+        api.invoke(body)
+    api.post("/invocations", f'{{"prompt": "{secret}'.encode())
+    eventually_quiet(tiny)
+    assert len(tiny.output.splitlines()) - lines <= len(bodies) + 1
+    assert secret not in tiny.everything_logged
+
+
+def eventually_quiet(server: Server) -> None:
+    """Wait until the log has not grown for a moment: lines of earlier requests may still be on their way."""
+    seen = [-1, -2]
+
+    def quiet() -> bool:
+        seen.append(len(server.output))
+        time.sleep(0.3)
+        return len(server.output) == seen[-1]
+
+    eventually(quiet, "a quiet log")
