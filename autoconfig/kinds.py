@@ -29,8 +29,8 @@ EXPECTED = {
     Kind.BOOL: "true or false",
     Kind.FLAG: "true or false",
     Kind.INT: "a whole number",
-    Kind.HUMAN_INT: "a whole number, also as 8k (8000), 8K (8192), 1.5m or 2G",
-    Kind.MODEL_LENGTH: 'a number of tokens, also as 8k (8000) or 8K (8192), or "auto"',
+    Kind.HUMAN_INT: "a whole number",
+    Kind.MODEL_LENGTH: "a number of tokens",
     Kind.FLOAT: "a number",
     Kind.TEXT: "text",
     Kind.TEXT_OR_JSON: "text or a JSON object",
@@ -38,6 +38,11 @@ EXPECTED = {
     Kind.INT_LIST: "a list of whole numbers, as 1,2,4 or as JSON",
     Kind.JSON_OBJECT: "a JSON object",
     Kind.JSON_LIST: "a JSON list",
+}
+
+FORMS = {
+    Kind.HUMAN_INT: ", also as 8k (8000), 8K (8192), 1.5m or 2G",
+    Kind.MODEL_LENGTH: ', also as 8k (8000) or 8K (8192), or "auto"',
 }
 
 _TRUE = {"true", "1", "yes", "on"}
@@ -74,7 +79,11 @@ def _human_int(text: str) -> int:
 
 
 def _model_length(text: str) -> int:
-    return -1 if text.lower() in ("auto", "-1") else _human_int(text)
+    if text.lower() in ("auto", "-1"):
+        return -1
+    if (tokens := _human_int(text)) < 1:
+        raise ValueError(text)
+    return tokens
 
 
 def _float(text: str) -> float:

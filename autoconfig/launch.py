@@ -16,8 +16,6 @@ from autoconfig.values import Value
 
 # Read by this container, and meaningless or misleading to the engine.
 _OURS = ("OPTION_", "SM_VLLM_", "SERVING_")
-# Placed by us, or handed on as variables.
-_NOT_ARGUMENTS = {"model_id", "served_model_name", "hf_token", "log_level", "revision"}
 # Files beside the model, which LMI's worker finds by their bare name.
 _BESIDE_THE_MODEL = {"chat_template", "tool_parser_plugin", "reasoning_parser_plugin"}
 
@@ -78,8 +76,6 @@ def _arguments(resolution: Resolution, model: str, names: tuple[str, ...]) -> It
     """Yield tokens for vLLM's parser. `--x=value` is the form in which a value may begin with a dash or hold a dot."""
     yield f"--model={model}"
     yield from ("--served-model-name", *names)
-    if resolution.settings.revision and not model.startswith("/"):
-        yield f"--revision={resolution.settings.revision}"
     values = resolution.values
     for name, meant in zip(("runner", "convert"), TASKS[values["task"].value], strict=True):
         if meant != "auto" and name not in values:
@@ -87,7 +83,7 @@ def _arguments(resolution: Resolution, model: str, names: tuple[str, ...]) -> It
     for name in sorted(values):
         value = values[name]
         effective = value.given or value.reason
-        if effective and value.option.engine and not value.option.note and name not in _NOT_ARGUMENTS:
+        if effective and value.option.engine and not value.option.note:
             yield from _tokens(value, resolution)
 
 

@@ -51,7 +51,7 @@ def resolve(
     unfit: list[ConfigError] = []
     if not host.gpus:
         variables, unfit = _without_gpu(environ, values, host, model)
-    _fill_in_defaults(values)
+    values = _complete(values)
     errors = (
         *gathered.errors,
         *unreadable,
@@ -124,10 +124,13 @@ def _recommend(values: dict[str, Value], choices: Iterable[Recommendation]) -> N
         values[choice.name] = Value(table().options[choice.name], choice.value, origin, shadowed, choice.reason)
 
 
-def _fill_in_defaults(values: dict[str, Value]) -> None:
-    for name, option in table().options.items():
-        if option.group in SHOWN_GROUPS and name not in values:
-            values[name] = default(option)
+def _complete(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Add our own options' defaults, and put everything into the table's order."""
+    return {
+        name: values.get(name) or default(option)
+        for name, option in table().options.items()
+        if name in values or option.group in SHOWN_GROUPS
+    }
 
 
 def _served(values: Mapping[str, Value], directory: ModelDirectory | None) -> ModelDirectory | None:

@@ -47,14 +47,14 @@ class Table:
 @cache
 def table() -> Table:
     """Return the whole table, ours and vLLM's, with all names looked up."""
+    entries = {entry["name"]: entry for entry in engine_arguments.read_table()["arguments"]}
     ours = [
-        replace(option, group=module.GROUP)
+        replace(option, group=module.GROUP, engine_default=entries.get(option.engine, {}).get("default"))
         for module in (model, engine, serving, without_effect, refused)
         for option in module.OPTIONS
     ]
-    entries = engine_arguments.read_table()["arguments"]
-    owned = frozenset(option.engine for option in ours if option.engine)
-    return _named([*ours, *engine_arguments.options(entries, owned)])
+    owned = frozenset(name for option in ours for name in (option.engine, *option.names))
+    return _named([*ours, *engine_arguments.options(entries.values(), owned)])
 
 
 def _named(options: Iterable[Option]) -> Table:

@@ -17,6 +17,7 @@ OPTIONS = (
         "GPUs that share one copy of the model; `max` takes as many as there are and the model can be divided over.",
         kind=Kind.INT,
         words=("max",),
+        default="max",
         minimum=1,
         aliases=("tensor_parallel_size",),
         engine="tensor_parallel_size",

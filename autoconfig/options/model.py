@@ -24,7 +24,7 @@ OPTIONS = (
         "Hugging Face id, local directory or s3:// prefix of the model. Default: the weights in the model directory, "
         "else HF_MODEL_ID, else the embedded SmolLM2-135M-Instruct.",
         aliases=("model",),
-        engine="model",
+        environment=(Spelling("SM_VLLM_MODEL"),),
         fallback=(Spelling("HF_MODEL_ID"),),
     ),
     Option(
@@ -45,8 +45,7 @@ OPTIONS = (
         "served_model_name",
         "Names a request may give as `model`; answers carry the first. The model id and `lmi` are accepted as well.",
         kind=Kind.LIST,
-        engine="served_model_name",
-        optional=True,
+        environment=(Spelling("SM_VLLM_SERVED_MODEL_NAME"),),
     ),
     Option(
         "trust_remote_code",
@@ -60,8 +59,9 @@ OPTIONS = (
         "hf_token",
         "Hugging Face token for gated or private models; handed on as HF_TOKEN, never on a command line.",
         secret=True,
-        engine="hf_token",
-        environment=(Spelling("HF_TOKEN"), Spelling("HUGGING_FACE_HUB_TOKEN"), Spelling("HF_HUB_TOKEN")),
+        environment=tuple(
+            map(Spelling, ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_TOKEN", "SM_VLLM_HF_TOKEN")),
+        ),
     ),
     Option(
         "dtype",
@@ -83,7 +83,6 @@ OPTIONS = (
         "max_model_len",
         "Longest context in tokens, prompt and answer together. Default: the model's own.",
         kind=Kind.MODEL_LENGTH,
-        minimum=-1,
         engine="max_model_len",
         optional=True,
     ),

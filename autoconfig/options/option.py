@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoconfig.kinds import EXPECTED, Kind
+from autoconfig.kinds import EXPECTED, FORMS, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,11 @@ class Option:
         return (self.name, *self.aliases) if self.prefixed else ()
 
     @property
+    def always_refused(self) -> bool:
+        """Whether every value stops the start."""
+        return bool(self.refused) and self.refused_when is _always
+
+    @property
     def label(self) -> str:
         """The name it is shown under: `option.dtype`, or a variable or server key where it is no `option.*`."""
         if self.prefixed:
@@ -80,7 +85,7 @@ class Option:
         if self.choices:
             return "one of " + ", ".join(map(str, (*self.choices, *self.words)))
         words = "".join(f', or "{word}"' for word in self.words)
-        return EXPECTED[self.kind] + self._bounds + words
+        return EXPECTED[self.kind] + self._bounds + FORMS.get(self.kind, "") + words
 
     @property
     def _bounds(self) -> str:

@@ -104,7 +104,7 @@ OPTIONS = (
         spelled={name.upper(): name for name in ("debug", "info", "warning", "error", "critical")}
         | {"warn": "warning"},
         default="warning",
-        engine="log_level",
+        environment=(Spelling("SM_VLLM_LOG_LEVEL"),),
     ),
     Option(
         "log_requests", "One log line per request: id, status, duration; never its text.", kind=Kind.BOOL, default=True

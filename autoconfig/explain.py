@@ -1,0 +1,114 @@
+"""Shows what was decided, where each value came from and what it overruled; as text or JSON, secrets masked."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from autoconfig.launch import WorkerLaunch
+from autoconfig.masking import masked
+from autoconfig.resolve import Resolution
+from autoconfig.sources import Given
+from autoconfig.values import Value, as_text
+
+_GROUPS = ("Model", "Engine", "Serving")
+
+
+def render(resolution: Resolution, launch: WorkerLaunch, *, as_json: bool = False) -> str:
+    """Return the whole decision, as a page to read or as one JSON object."""
+    return json.dumps(_document(resolution, launch), indent=2) if as_json else "\n".join(_page(resolution, launch))
+
+
+def _document(resolution: Resolution, launch: WorkerLaunch) -> dict[str, Any]:
+    return {
+        "values": {name: _entry(value) for name, value in sorted(resolution.values.items())},
+        "custom": masked(dict(resolution.custom)),
+        "model": {"loaded": masked(launch.plan.model), "names": list(launch.plan.model_names)},
+        "engine_arguments": masked(_joined(launch.plan.engine_arguments)),
+        "environment": {
+            addition.name: {"value": masked(addition.value, addition.name), "reason": addition.reason}
+            for addition in launch.additions
+        },
+        "notes": list(resolution.notes),
+    }
+
+
+def _entry(value: Value) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "value": value.shown,
+        "origin": str(value.origin),
+        "layer": value.origin.layer.name.lower(),
+    }
+    if value.reason:
+        entry["reason"] = value.reason
+    if value.shadowed:
+        entry["shadows"] = [{"value": one.shown, "origin": str(one.origin)} for one in value.shadowed]
+    return entry
+
+
+def _page(resolution: Resolution, launch: WorkerLaunch) -> Iterator[str]:
+    for group, values in _grouped(resolution.values.values()):
+        yield f"{group}"
+        yield from _aligned(_row(value) for value in values)
+        yield ""
+    if resolution.custom:
+        yield "For your own handler"
+        yield from _aligned(
+            [f"option.custom.{name}", as_text(masked(text, name))] for name, text in resolution.custom.items()
+        )
+        yield ""
+    yield "Engine arguments"
+    yield from (f"  {token}" for token in masked(_joined(launch.plan.engine_arguments)))
+    yield ""
+    yield "Environment of the engine's process, beside this one's"
+    yield from _aligned(
+        [f"{addition.name}={masked(addition.value, addition.name)}", addition.reason] for addition in launch.additions
+    )
+    if resolution.notes:
+        yield ""
+        yield "Notes"
+        yield from (f"  {note}" for note in resolution.notes)
+
+
+def _grouped(values: Iterable[Value]) -> Iterator[tuple[str, list[Value]]]:
+    """Our own groups first, in the table's order; then what was given of vLLM's and of what has no effect."""
+    titles: dict[str, list[Value]] = {}
+    for value in values:
+        own = value.option.group in _GROUPS
+        title = value.option.group if own else "Without effect" if value.option.note else "vLLM"
+        titles.setdefault(title, []).append(value)
+    yield from titles.items()
+
+
+def _row(value: Value) -> list[str]:
+    text, origin = as_text(value.shown), str(value.origin)
+    if value.value is None:
+        text = "-" if value.option.engine_default is None else as_text(value.option.engine_default)
+        origin = "vLLM's default" if value.option.engine else "default"
+    if value.reason:
+        origin += f": {value.reason}"
+    if value.shadowed:
+        origin += f"; shadows {_overruled(value.shadowed)}"
+    return [value.option.label, text, origin]
+
+
+def _overruled(shadowed: Iterable[Given]) -> str:
+    return ", ".join(f"{one.shown} ({one.origin})" for one in shadowed)
+
+
+def _joined(tokens: Iterable[str]) -> list[str]:
+    """`--served-model-name`, `a`, `b` -> `--served-model-name a b`: one argument an entry."""
+    arguments: list[str] = []
+    for token in tokens:
+        if token.startswith("--") or not arguments:
+            arguments.append(token)
+        else:
+            arguments[-1] += f" {token}"
+    return arguments
+
+
+def _aligned(rows: Iterable[list[str]]) -> list[str]:
+    """Set every column but the last to its widest cell; a very long one stands out instead of moving all others."""
+    table = [[cell.replace("\n", " ") for cell in row] for row in rows]
+    columns = list(zip(*table, strict=True))[:-1]
+    widths = [max((len(cell) for cell in column if len(cell) <= 40), default=0) for column in columns]
+    return ["  " + "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in table]
