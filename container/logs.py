@@ -44,6 +44,7 @@ class WorkerOutput:
         self._file = EngineLogFile(log_file, mode="w", maxBytes=LOG_BYTES, backupCount=1, errors="replace")
         self._verbose = verbose
         self._starting = True
+        self._chatter = {"DEBUG", "INFO"}
         self._unfinished = b""
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
 
@@ -62,6 +63,10 @@ class WorkerOutput:
         """From now on whatever is not chatter passes."""
         self._starting = False
 
+    def stopping(self) -> None:
+        """From now on the engine's warnings are chatter too: it complains about processes it ends itself."""
+        self._chatter.add("WARNING")
+
     def cause(self) -> str | None:
         """Return the last exception in the log that says something, as one line."""
         lines = [_ENGINE_PREFIX.sub("", line) for line in self._tail]
@@ -77,18 +82,17 @@ class WorkerOutput:
     def _take(self, line: str) -> None:
         self._file.emit(makeLogRecord({"msg": line}))
         self._tail.append(line)
-        if self._verbose or not (self._starting or _is_chatter(line)):
+        if self._verbose or not (self._starting or self._is_chatter(line)):
             self._console.relay(line)
+
+    def _is_chatter(self, line: str) -> bool:
+        found = _ENGINE_PREFIX.match(line)
+        return bool(_PROGRESS_BAR.search(line)) or (found is not None and found[1] in self._chatter)
 
 
 def is_generic(cause: str) -> bool:
     """Tell whether a cause only says that another process knows the cause."""
     return bool(_GENERIC.search(cause))
-
-
-def _is_chatter(line: str) -> bool:
-    found = _ENGINE_PREFIX.match(line)
-    return bool(_PROGRESS_BAR.search(line)) or (found is not None and found[1] in ("DEBUG", "INFO"))
 
 
 def _one_line(lines: list[str]) -> str:

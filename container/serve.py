@@ -42,7 +42,8 @@ def serve(plan: LaunchPlan, console: Console) -> Exit:
 
 def _announce(plan: LaunchPlan, progress: Progress) -> None:
     settings = plan.resolution.settings
-    progress.step(f"configuration: model {plan.model.name} (from {settings.model_origin}), port {settings.port}")
+    origin = "embedded, as none is configured" if settings.model is None else f"from {settings.model_origin}"
+    progress.step(f"configuration: model {plan.model.name} ({origin}), port {settings.port}")
     for note in plan.resolution.notes:
         progress.note(note)
 

@@ -148,6 +148,7 @@ class Supervisor:
         if not again:
             self._progress.note(f"{name}: stopping, at most {seconds:.0f} s; a second signal hastens it")
             self._outcome = Outcome(Exit.STOPPED, f"stopped by {name}")
+            self._output.stopping()
         self._end_children(seconds)
 
     def _take_event(self, child: Child, event: Event) -> None:

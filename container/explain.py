@@ -1,0 +1,42 @@
+"""Adds to autoconfig's explanation what the start itself will do: bring the model, install packages, run what, where."""
+
+import json
+import shlex
+
+from autoconfig.explain import render
+from container.prepare import LaunchPlan
+
+
+def explain(plan: LaunchPlan, *, as_json: bool) -> str:
+    """Return the whole LaunchPlan, as a page to read or as one JSON object."""
+    decided = render(plan.resolution, plan.launch, as_json=as_json)
+    start = _start(plan)
+    if as_json:
+        return json.dumps({**json.loads(decided), "start": start}, indent=2)
+    width = max(map(len, start))
+    return "\n".join([decided, "", "Start", *(f"  {name.ljust(width)}  {text}" for name, text in start.items())])
+
+
+def _start(plan: LaunchPlan) -> dict[str, str]:
+    start = {"model": _model(plan)}
+    if plan.requirements is not None:
+        state = "installed in" if plan.requirements.target.is_dir() else "to be installed into"
+        start["packages"] = f"{plan.requirements.file}, {state} {plan.requirements.target}"
+    start["run directory"] = str(plan.run_directory)
+    for child in plan.children:
+        start[child.name] = shlex.join(child.argv)
+    start["start deadline"] = f"{plan.limits.start_seconds:.0f} s"
+    start["stops within"] = f"{plan.limits.stop_seconds:.0f} s of SIGTERM"
+    return start
+
+
+def _model(plan: LaunchPlan) -> str:
+    model = plan.model
+    if model.kind == "hub":
+        return f"{model.name}, which the engine finds in the Hugging Face cache or downloads"
+    if model.kind == "directory":
+        return f"{model.name}, as it is"
+    if model.kind == "s3":
+        return f"{model.name}, downloaded into {model.directory}"
+    state = "converted earlier" if model.directory and model.directory.is_dir() else "to be converted once"
+    return f"{model.name}, which comes with this server, {state}: {model.directory}"
