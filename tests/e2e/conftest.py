@@ -94,7 +94,7 @@ def tiny(engines: Engines, place: Path) -> Server:
             SAGEMAKER_MAX_NUMBER_OF_ADAPTERS_IN_MEMORY="128",
             SAGEMAKER_INVENTED_TOMORROW="x",
         )
-        return Server.start(place / "tiny", ["serve", "--port", str(port)], environment, port)
+        return Server.start(place / "tiny", ["serve", "extra-argument", "--port", str(port)], environment, port)
 
     return engines.use("tiny", start)
 
@@ -139,8 +139,9 @@ def isolated(
         os.chown(directory, UID, UID)
         model = untidy_model(write_model(place / "tidy"), place / "untidy-model", directory / "model-py-ran")
         environment = clean_environment(
-            SAGEMAKER_BIND_TO_PORT="9123", SAGEMAKER_SAFE_PORT_RANGE="5000-5099", TMPDIR=str(directory)
-        )
+            SAGEMAKER_BIND_TO_PORT="9123", SAGEMAKER_SAFE_PORT_RANGE="5000-5099", TMPDIR=str(directory),
+            OPTION_OUTPUT_FORMATTER="jsonlines", OPTION_LOG_FORMAT="json",
+        )  # fmt: skip
         del environment["HOME"]
         arguments = ["serve", "--model-dir", str(model)]
         return namespace.run(lambda: Server.start(directory, arguments, environment, 9123, unprivileged(model)))

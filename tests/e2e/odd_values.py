@@ -47,6 +47,15 @@ TGI_FIELDS = (
     "repetition_penalty", "frequency_penalty", "grammar", "ignore_eos_token", "logit_bias", "bad_words", "num_beams",
     "stop_token_ids", "min_tokens", "length_penalty", "skip_special_tokens", "adapter_id", "unheard_of",
 )  # fmt: skip
+RESPONSES_FIELDS = (
+    "input", "instructions", "max_output_tokens", "max_tool_calls", "tools", "tool_choice", "text", "reasoning",
+    "store", "previous_response_id", "background", "truncation", "include", "metadata", "top_logprobs", "temperature", "top_p",
+    "top_k", "stream", "prompt", "service_tier", "model", "user", "request_id", "cache_salt", "priority", "logit_bias",
+)  # fmt: skip
+MESSAGES_FIELDS = (
+    "messages", "max_tokens", "metadata", "stop_sequences", "stream", "system", "temperature", "tools", "tool_choice",
+    "top_k", "top_p", "model", "thinking",
+)  # fmt: skip
 
 SCHEMAS: tuple[Any, ...] = (
     {}, True, [], None, "x", {"type": "x"}, {"$ref": "#"}, {"$ref": "file:///etc/passwd"}, {"enum": []}, {"anyOf": []},
@@ -103,7 +112,7 @@ SHAPED: dict[str, tuple[Any, ...]] = {
                  [{"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]}],
                  [{"role": "tool", "content": "x", "tool_call_id": 1}]),
 }  # fmt: skip
-for _name in ("stop_token_ids", "allowed_token_ids", "logprob_token_ids"):
+for _name in ("stop_token_ids", "allowed_token_ids", "logprob_token_ids", "tokens"):
     SHAPED[_name] = ([VOCABULARY], [-1], [2**31], [2**63], list(range(VOCABULARY)), [0] * 2000, ["1"], [True], [1.5])
 for _name in ("stop", "stop_sequences", "bad_words"):
     SHAPED[_name] = ([""], ["\x00"], ["a"] * 1000, ["A" * 100_000], ["\ud800"], [1], [None])

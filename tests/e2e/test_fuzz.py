@@ -10,10 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.client import Client, Json, error_object, pinging, refusal
-from tests.e2e.odd_values import ANY_FIELD, CHAT_FIELDS, COMPLETION_FIELDS, TGI_FIELDS, fields
+from tests.e2e.odd_values import (
+    ANY_FIELD,
+    CHAT_FIELDS,
+    COMPLETION_FIELDS,
+    MESSAGES_FIELDS,
+    RESPONSES_FIELDS,
+    TGI_FIELDS,
+    fields,
+)
 from tests.e2e.server import Server
 
-SECONDS_EACH = 15
+Bodies = st.SearchStrategy[Any]
 QUICK = settings(
     max_examples=3000, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -28,6 +36,12 @@ TGI_BODIES = st.builds(
 EMBEDDINGS = fields(("input", "inputs", "model", "dimensions", "encoding_format", "truncate_prompt_tokens", "user",
                      "priority", "add_special_tokens", "normalize", "use_activation", "cache_salt", "request_id",
                      "embed_dtype", "endianness", "messages")).map(lambda odd: {"input": "Hi"} | odd)  # fmt: skip
+OTHER_ROUTES = {
+    "/v1/responses": fields(RESPONSES_FIELDS).map(lambda odd: {"input": "Hi", "max_output_tokens": 16} | odd),
+    "/v1/messages": fields(MESSAGES_FIELDS).map(lambda odd: {**CHAT, "model": "lmi"} | odd),
+    "/tokenize": fields(("prompt", "messages", "model", "add_special_tokens", "return_token_strs", "tools")),
+    "/detokenize": fields(("tokens", "model")).map(lambda odd: {"tokens": [1, 2]} | odd),
+}
 SPLICES = st.builds(
     lambda where, length, noise: (where, length, noise), st.integers(0, 80), st.integers(0, 12),
     st.one_of(st.binary(max_size=8), st.sampled_from((b"[[[", b"{", b'"', b"\x00", b"1e9"))),
@@ -41,16 +55,16 @@ def shoot(api: Client, path: str, content: bytes) -> None:
         error_object(response.json(), response.status_code)
 
 
-def limited(seconds: float = SECONDS_EACH) -> Iterator[bool]:
+def limited(seconds: float) -> Iterator[bool]:
     """Yield True until the time is up: hypothesis itself counts examples only."""
     deadline = time.monotonic() + seconds
     while True:
         yield time.monotonic() < deadline
 
 
-def fuzz(server: Server, path: str, bodies: st.SearchStrategy[Any]) -> None:
+def fuzz(server: Server, path: str, bodies: Bodies, seconds: float) -> None:
     """Send what the strategy draws, pinging all the while, and see the engine alive at the end."""
-    api, in_time = server.client, limited()
+    api, in_time = server.client, limited(seconds)
 
     @QUICK
     @given(body=bodies)
@@ -65,24 +79,29 @@ def fuzz(server: Server, path: str, bodies: st.SearchStrategy[Any]) -> None:
 
 
 def test_odd_chat_bodies_are_answered_or_refused(tiny: Server) -> None:
-    fuzz(tiny, "/v1/chat/completions", CHATS)
+    fuzz(tiny, "/v1/chat/completions", CHATS, 12)
 
 
 def test_odd_completions_bodies_are_answered_or_refused(tiny: Server) -> None:
-    fuzz(tiny, "/invocations", COMPLETIONS)
+    fuzz(tiny, "/invocations", COMPLETIONS, 12)
 
 
 def test_odd_tgi_bodies_are_answered_or_refused(tiny: Server) -> None:
-    fuzz(tiny, "/invocations", TGI_BODIES)
+    fuzz(tiny, "/invocations", TGI_BODIES, 12)
+
+
+@pytest.mark.parametrize(("path", "bodies"), OTHER_ROUTES.items(), ids=OTHER_ROUTES)
+def test_odd_bodies_on_other_routes_are_answered_or_refused(tiny: Server, path: str, bodies: Bodies) -> None:
+    fuzz(tiny, path, bodies, 5)
 
 
 def test_odd_embeddings_bodies_are_answered_or_refused(embedder: Server) -> None:
-    fuzz(embedder, "/invocations", EMBEDDINGS)
+    fuzz(embedder, "/invocations", EMBEDDINGS, 8)
 
 
 def test_bodies_with_bytes_cut_out_and_put_in_are_answered_or_refused(tiny: Server) -> None:
     whole = json.dumps({**CHAT, "stop": ["a", "\n"], "logit_bias": {"5": 1}, "stream": False}).encode()
-    fuzz(tiny, "/invocations", SPLICES.map(lambda s: whole[: s[0]] + s[2] + whole[s[0] + s[1] :]))
+    fuzz(tiny, "/invocations", SPLICES.map(lambda s: whole[: s[0]] + s[2] + whole[s[0] + s[1] :]), 5)
 
 
 # What vLLM 0.32 answers with 500, or does not survive; found by the tests above.

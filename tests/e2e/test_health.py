@@ -1,4 +1,4 @@
-"""Checks 2, 3, 5-7, 11 and 76: the health check is truthful and quick, whatever else the server does."""
+"""Checks 1-3, 5-7, 11 and 76: the health check is truthful and quick, whatever else the server does."""
 
 import socket
 import time
@@ -59,6 +59,11 @@ def test_check_11_connections_are_accepted_within_250_ms_under_load(api: Client)
     for _, connection in connections:
         connection.close()
     assert max(seconds for seconds, _ in connections) < 0.25
+
+
+def test_check_01_an_unknown_argument_is_told_and_ignored(tiny: Server) -> None:
+    (line,) = [line for line in tiny.output.splitlines() if "extra-argument" in line]
+    assert "ignored" in line
 
 
 def test_check_76_unknown_sagemaker_variables_do_not_break_the_start(tiny: Server) -> None:

@@ -1,13 +1,15 @@
 """Checks 13, 15-17 and 78 and must-show 6: no network, no HOME, no rights, a read-only model in an untidy directory."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 
-from tests.e2e.client import Client
+from tests.e2e.client import Client, json_lines, sse
 from tests.e2e.server import Server
 
-Isolated = tuple[Server, Callable[[Callable[[Client], object]], object]]
+Isolated = tuple[Server, Callable[[Callable[[Client], Any]], Any]]
 SAFE_PORTS = range(5000, 5100)
 
 
@@ -32,6 +34,24 @@ def test_check_13_it_listens_where_sagemaker_says_and_nowhere_else(isolated: Iso
     others = listening - {("0.0.0.0", 9123)}
     assert [address for address in others if address[1] not in SAFE_PORTS] == []
     assert [address for address in others if address[0] not in ("127.0.0.1", "::1")] == []
+
+
+def test_option_output_formatter_decides_where_accept_does_not(isolated: Isolated) -> None:
+    _, inside = isolated
+    body = {"prompt": "Hello", "max_tokens": 4}
+    content_type, text = inside(lambda api: api.stream(body))
+    assert content_type.startswith("application/jsonlines")
+    assert json_lines(text)
+    content_type, text = inside(lambda api: api.stream(body, {"Accept": "text/event-stream"}))
+    assert content_type.startswith("text/event-stream")
+    assert sse(text)
+
+
+def test_option_log_format_json_makes_every_line_one_object(isolated: Isolated) -> None:
+    server, _ = isolated
+    lines = [json.loads(line) for line in server.output.splitlines()]
+    assert len(lines) > 2
+    assert all(isinstance(line, dict) for line in lines)
 
 
 def test_checks_16_and_78_the_model_directory_is_left_as_it_was(isolated: Isolated) -> None:

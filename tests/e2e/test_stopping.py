@@ -73,7 +73,7 @@ def test_checks_8_and_36_an_engine_that_dies_ends_streams_with_an_error_and_the_
     eventually(lambda: inside(lambda _: server.ping()) != "200", "/ping other than 200", 5)
     text = read_to_end(connection)
     connection.close()
-    assert b'"error"' in text.split(b"data: ")[-1]
+    assert b'"error"' in text.split(b"}\n")[-2]
     assert b"[DONE]" not in text
     assert server.process.wait(10) == 4, server.output[-2000:]
     assert time.monotonic() - killed < 6
