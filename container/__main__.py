@@ -64,12 +64,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain(given: argparse.Namespace) -> int:
-    from autoconfig.explain import render
-
+    from container.explain import explain
     from container.prepare import prepare
 
-    plan = prepare(os.environ, given.model_dir, given.port)
-    print(render(plan.resolution, plan.launch, as_json=given.json))
+    print(explain(prepare(os.environ, given.model_dir, given.port), as_json=given.json))
     return Exit.STOPPED
 
 

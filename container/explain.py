@@ -1,4 +1,4 @@
-"""Adds to autoconfig's explanation what the start itself will do: bring the model, install packages, run what, where."""
+"""Adds to autoconfig's explanation what the start itself will do: which files it brings, what it runs, where."""
 
 import json
 import shlex
