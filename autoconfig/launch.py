@@ -18,6 +18,16 @@ from autoconfig.values import Value
 _OURS = ("OPTION_", "SM_VLLM_", "SERVING_")
 # Files beside the model, which LMI's worker finds by their bare name.
 _BESIDE_THE_MODEL = {"chat_template", "tool_parser_plugin", "reasoning_parser_plugin"}
+# Options that may name something on Hugging Face although the model itself is on disk.
+_MAY_NEED_THE_HUB = {
+    "tokenizer",
+    "hf_config_path",
+    "lora_modules",
+    "default_mm_loras",
+    "speculative_config",
+    "spec_model",
+}
+_PRIVATE = "nothing is reported to anybody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +126,15 @@ def _additions(
 ) -> Iterator[Recommendation]:
     """Yield the variables the worker gets beside the container's own; a later one wins."""
     settings, values = resolution.settings, resolution.values
-    yield Recommendation("PYTHONUNBUFFERED", "1", "log lines arrive when they are written")
-    yield Recommendation("VLLM_NO_USAGE_STATS", "1", "nothing is reported to anybody")
-    yield Recommendation("DO_NOT_TRACK", "1", "nothing is reported to anybody")
+    yield from _unless_set(environ, PYTHONUNBUFFERED=("1", "log lines arrive when they are written"))
+    yield from _unless_set(environ, VLLM_NO_USAGE_STATS=("1", _PRIVATE), DO_NOT_TRACK=("1", _PRIVATE))
     yield Recommendation("VLLM_HOST_IP", "127.0.0.1", "every listener but the front end stays on loopback")
-    if values["log_level"].given or "VLLM_LOGGING_LEVEL" not in environ:
+    if values["log_level"].given or not environ.get("VLLM_LOGGING_LEVEL"):
         yield Recommendation("VLLM_LOGGING_LEVEL", settings.log_level.upper(), "option.log_level")
     empty = str(PurePosixPath(plan.run_directory, "empty"))
     yield Recommendation("SAGEMAKER_MODEL_PATH", empty, "vLLM would run a model.py it finds there")
-    if plan.model.startswith("/"):
-        yield Recommendation("HF_HUB_OFFLINE", "1", "the model is on disk")
+    if plan.model.startswith("/") and not any(name in values for name in _MAY_NEED_THE_HUB):
+        yield from _unless_set(environ, HF_HUB_OFFLINE=("1", "the model is on disk"))
     if settings.hf_token:
         yield Recommendation("HF_TOKEN", settings.hf_token, f"option.hf_token ({values['hf_token'].origin})")
     if ports := port_range(str(values["safe_port_range"].value)):
@@ -142,16 +151,20 @@ def _additions(
 
 def _caches(environ: Mapping[str, str], directory: str) -> Iterator[Recommendation]:
     reason = "HOME cannot be written"
-    for name, folder in (
-        ("HOME", ""),
-        ("XDG_CACHE_HOME", ""),
-        ("HF_HOME", "huggingface"),
-        ("VLLM_CACHE_ROOT", "vllm"),
-        ("VLLM_CONFIG_ROOT", "vllm-config"),
-        ("TRITON_CACHE_DIR", "triton"),
-        ("TORCHINDUCTOR_CACHE_DIR", "torchinductor"),
-        ("NUMBA_CACHE_DIR", "numba"),
-        ("FLASHINFER_WORKSPACE_BASE", ""),
-    ):
-        if name == "HOME" or not environ.get(name):
-            yield Recommendation(name, str(PurePosixPath(directory, folder)), reason)
+    yield Recommendation("HOME", directory, reason)
+    folders = {
+        "XDG_CACHE_HOME": "",
+        "HF_HOME": "huggingface",
+        "VLLM_CACHE_ROOT": "vllm",
+        "VLLM_CONFIG_ROOT": "vllm-config",
+        "TRITON_CACHE_DIR": "triton",
+        "TORCHINDUCTOR_CACHE_DIR": "torchinductor",
+        "NUMBA_CACHE_DIR": "numba",
+        "FLASHINFER_WORKSPACE_BASE": "",
+    }
+    places = {name: (str(PurePosixPath(directory, folder)), reason) for name, folder in folders.items()}
+    yield from _unless_set(environ, **places)
+
+
+def _unless_set(environ: Mapping[str, str], **choices: tuple[str, str]) -> Iterator[Recommendation]:
+    return (Recommendation(name, *choice) for name, choice in choices.items() if not environ.get(name))

@@ -79,7 +79,7 @@ def _property(option: Option) -> dict[str, Any]:
         alternatives.append({"enum": list(option.words)})
     if option.optional:
         alternatives.append({"type": "null"})
-    described = alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
+    described: dict[str, Any] = alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
     described["description"] = " ".join(filter(None, (option.help, option.note)))
     if option.default is not None:
         described["default"] = option.default
