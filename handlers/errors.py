@@ -90,6 +90,15 @@ def error_body(status: int, message: str, param: str | None = None, kind: str | 
     )
 
 
+def status_of(body: bytes, default: int) -> int:
+    """Return the HTTP status an error object of vLLM's names in its `code`."""
+    try:
+        code = orjson.loads(body)["error"]["code"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return default
+    return code if isinstance(code, int) and 400 <= code < 600 else default
+
+
 def from_engine(status: int, body: bytes) -> bytes:
     """Rewrite an error reply of vLLM's application (OpenAI object, FastAPI detail, or text) into that shape."""
     try:
@@ -104,6 +113,8 @@ def from_engine(status: int, body: bytes) -> bytes:
         param = kind = None
     if not isinstance(message, str) or not message:
         message = HTTPStatus(status).phrase
+    if "stack trace (above)" in message:  # EngineDeadError (vLLM 0.32) points at a log the caller cannot see
+        message = "The engine failed; the container is restarting."
     if isinstance(param, str):
         param = param.removeprefix("body.")
     return error_body(status, findings(message), param if isinstance(param, str) else None, _TYPES.get(status, kind))

@@ -5,11 +5,12 @@ Error replies become our one error object; a stream that fails midway ends with 
 
 from starlette.types import Message
 
-from handlers.errors import RequestError, error_body, from_engine
+from handlers.errors import RequestError, from_engine, status_of
 from handlers.exchange import Exchange
 from handlers.streams import CONTENT_TYPES, Rewrite, StreamFormat, end, record
 
 _DATA = b"data: "
+_ERROR = b'data: {"error"'
 _GENERATION_FAILED = b'"Internal server error"'
 """The text vLLM 0.32 gives a generation the engine terminated (exceptions.py, GenerationError)."""
 UNMET_CONSTRAINT = RequestError(400, "The engine could not follow the schema or grammar of this request.")
@@ -39,7 +40,7 @@ class Reply:
         if self._exchange.ended is not None or self._exchange.finished:
             return
         if message["type"] == "http.response.start":
-            await self._start(message)
+            self._start(message)
         elif message["type"] == "http.response.body":
             await self._body(message.get("body", b""), message.get("more_body", False))
 
@@ -52,37 +53,51 @@ class Reply:
         else:
             await self._exchange.write(record(error.body(), self._format), more=False)
 
-    async def _start(self, message: Message) -> None:
+    def _start(self, message: Message) -> None:
+        """Keep the status until the first part of the body: an error may yet be what it says."""
         self._status = message["status"]
         self._headers = [(name, value) for name, value in message["headers"] if name in _KEPT_HEADERS]
         content_type = next((value for name, value in self._headers if name == b"content-type"), b"")
         self._streaming = self._status < 400 and content_type.startswith(b"text/event-stream")
-        if self._streaming:
-            kept = [header for header in self._headers if header[0] != b"content-type"]
-            kept += [(b"content-type", CONTENT_TYPES[self._format]), (b"cache-control", b"no-cache")]
-            await self._exchange.start(self._status, kept)
 
     async def _body(self, chunk: bytes, more: bool) -> None:
+        if self._streaming and self._exchange.status is None:
+            if not chunk and more:
+                return
+            if chunk.startswith(_ERROR):
+                # vLLM starts a stream before its engine has seen the request; nothing was sent yet, so tell it plainly.
+                self._streaming = False
+                chunk = chunk.removeprefix(_DATA).strip()
+                self._status = status_of(chunk, 500)
+                await self._whole(chunk)
+                return
+            await self._begin()
         if self._streaming:
             await self._stream(chunk, more)
             return
         self._held += chunk
-        if more:
-            return
-        body = bytes(self._held)
+        if not more:
+            await self._whole(bytes(self._held))
+
+    async def _begin(self) -> None:
+        kept = [header for header in self._headers if header[0] != b"content-type"]
+        kept += [(b"content-type", CONTENT_TYPES[self._format]), (b"cache-control", b"no-cache")]
+        await self._exchange.start(self._status, kept)
+
+    async def _whole(self, body: bytes) -> None:
         if self._status == 500 and self._constrained and _GENERATION_FAILED in body:
-            self._status, body = 400, UNMET_CONSTRAINT.body()
+            self._status, body = UNMET_CONSTRAINT.status, UNMET_CONSTRAINT.body()
         elif self._status >= 400:
             body = from_engine(self._status, body)
-        if self._status >= 400:
-            self._headers = [(name, value) for name, value in self._headers if name != b"content-type"]
-            self._headers.append((b"content-type", b"application/json"))
         elif self._rewrite is not None:
             body = self._rewrite.whole(body)
-        self._headers.append((b"content-length", str(len(body)).encode()))
+        headers = self._headers
+        if self._status >= 400:
+            headers = [header for header in headers if header[0] != b"content-type"]
+            headers.append((b"content-type", b"application/json"))
         if self._status in (429, 503):
-            self._headers.append((b"retry-after", b"1"))
-        await self._exchange.start(self._status, self._headers)
+            headers.append((b"retry-after", b"1"))
+        await self._exchange.start(self._status, [*headers, (b"content-length", str(len(body)).encode())])
         await self._exchange.write(body, more=False)
 
     async def _stream(self, chunk: bytes, more: bool) -> None:
@@ -90,9 +105,10 @@ class Reply:
         told = chunk
         if self._failed and chunk:
             told = b""
-        elif chunk.startswith(b'data: {"error"'):
+        elif chunk.startswith(_ERROR):
             self._failed = True
-            told = record(_in_stream_error(chunk), self._format)
+            data = chunk.removeprefix(_DATA).strip()
+            told = record(from_engine(status_of(data, 500), data), self._format)
         elif self._rewrite is not None:
             told = self._rewritten(self._rewrite, chunk)
         if told or not more:
@@ -105,9 +121,3 @@ class Reply:
                 data = line.removeprefix(_DATA)
                 told += end(self._format) if data == b"[DONE]" else rewrite.event(data)
         return told
-
-
-def _in_stream_error(chunk: bytes) -> bytes:
-    data = chunk.removeprefix(_DATA).strip()
-    told = from_engine(500, data)
-    return told or error_body(500, "The engine failed.")

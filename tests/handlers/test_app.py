@@ -131,10 +131,18 @@ def test_draining_refuses_new_requests_and_ends_those_in_flight_when_told() -> N
 
 
 def test_an_error_inside_a_stream_is_told_once_and_not_followed_by_done() -> None:
-    error = json.dumps({"error": {"message": "boom", "type": "InternalServerError", "code": 500}})
+    error = json.dumps({"error": {"message": "boom", "type": "InternalServerError", "code": 422}})
     response = call(application(streams(CHUNK, error, "[DONE]")), {"prompt": "a", "stream": True})
     records = response.body.decode().strip().split("\n\n")
     assert [json.loads(line.removeprefix("data: ")).keys() for line in records] == [{"choices"}, {"error"}]
+
+
+@pytest.mark.parametrize("rest", [(), ("[DONE]",)])
+def test_an_error_before_the_first_event_is_an_ordinary_error_reply(rest: tuple[str, ...]) -> None:
+    error = json.dumps({"error": {"message": "bad schema", "type": "BadRequestError", "code": 400}})
+    response = call(application(streams(error, *rest)), {"prompt": "a", "stream": True})
+    assert (response.status, response.headers["content-type"]) == (400, "application/json")
+    assert response.message == "bad schema"
 
 
 def test_json_lines_by_accept_and_by_option_hold_one_object_a_line_and_no_done() -> None:
