@@ -110,8 +110,10 @@ def pinging(api: Client) -> Iterator[list[float]]:
 
     with ThreadPoolExecutor(1) as pool:
         pings = pool.submit(ping)
-        yield taken
-        done.set()
+        try:
+            yield taken
+        finally:
+            done.set()
         pings.result()
 
 

@@ -49,8 +49,9 @@ TGI_FIELDS = (
 )  # fmt: skip
 RESPONSES_FIELDS = (
     "input", "instructions", "max_output_tokens", "max_tool_calls", "tools", "tool_choice", "text", "reasoning",
-    "store", "previous_response_id", "background", "truncation", "include", "metadata", "top_logprobs", "temperature", "top_p",
-    "top_k", "stream", "prompt", "service_tier", "model", "user", "request_id", "cache_salt", "priority", "logit_bias",
+    "store", "previous_response_id", "background", "truncation", "include", "metadata", "top_logprobs", "temperature",
+    "top_p", "top_k", "stream", "prompt", "service_tier", "model", "user", "request_id", "cache_salt", "priority",
+    "logit_bias",
 )  # fmt: skip
 MESSAGES_FIELDS = (
     "messages", "max_tokens", "metadata", "stop_sequences", "stream", "system", "temperature", "tools", "tool_choice",
