@@ -16,6 +16,7 @@ from autoconfig.launch import WorkerLaunch, plan_worker
 from autoconfig.model import ModelDirectory, look
 from autoconfig.properties import parse_properties
 from autoconfig.resolve import Resolution, resolve
+from autoconfig.values import Value
 from container.demo_model import MODEL_NAME
 from container.errors import PreparationError
 from container.supervise import Child, Limits
@@ -76,7 +77,7 @@ def _plan(environ: Mapping[str, str], resolution: Resolution, run_directory: Pat
     own_cache = _cache_directory(environ)
     cache = own_cache or run_directory / "cache"
     downloads = Path(settings.download_directory or cache / "s3")
-    model = _model_source(settings.model, settings.model_origin, downloads, cache)
+    model = _model_source(settings.model, resolution.values["model_id"], downloads, cache)
     launch = plan_worker(
         resolution,
         environ,
@@ -114,17 +115,17 @@ def _look_at(given: Path | None) -> ModelDirectory | None:
     return look(given.resolve())
 
 
-def _model_source(model: str | None, origin: str, downloads: Path, cache: Path) -> ModelSource:
+def _model_source(model: str | None, given: Value, downloads: Path, cache: Path) -> ModelSource:
     if model is None:
         return ModelSource("embedded", MODEL_NAME, cache / "models" / MODEL_NAME)
     if model.startswith("s3://"):
         digest = hashlib.sha256(model.rstrip("/").encode()).hexdigest()[:8]
         return ModelSource("s3", model, downloads / f"{Path(model).name}-{digest}")
-    if not model.startswith("/"):
-        return ModelSource("hub", model, None)
-    if not Path(model).is_dir():
-        raise PreparationError(f"model_id={model} (from {origin}): there is no such directory")
-    return ModelSource("directory", model, Path(model))
+    if Path(model).is_dir():
+        return ModelSource("directory", model, Path(model).resolve())
+    if model.startswith(("/", "./", "../")):
+        raise PreparationError(f"{given}: there is no such directory")
+    return ModelSource("hub", model, None)
 
 
 def _run_directory(environ: Mapping[str, str], port: int) -> Path:

@@ -1,0 +1,158 @@
+"""`python -m container` as an operator or the platform calls it: verbs, mistakes, exit statuses, and how fast."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.container.processes import ROOT
+
+
+def start(tmp_path: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    base = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LMI_RUN_DIR": str(tmp_path / "run")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "container", *arguments],
+        env=base | environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(tmp_path: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    process = start(tmp_path, *arguments, **environment)
+    said, _ = process.communicate(timeout=30)
+    return process.returncode, said
+
+
+def test_every_mistake_is_named_at_once_within_a_second(tmp_path: Path) -> None:
+    mistakes = {"OPTION_MAX_MODLE_LEN": "1", "OPTION_DTYPE": "float12", "OPTION_TENSOR_PARALLEL_DEGREE": "100000"}
+    began = time.monotonic()
+    code, said = run(tmp_path, "serve", **mistakes)
+    assert time.monotonic() - began < 1
+    assert code == 2
+    assert all(name in said for name in mistakes)
+    assert "OPTION_MAX_MODEL_LEN" in said
+    assert "Traceback" not in said
+
+
+def test_explain_answers_within_a_second_and_writes_nothing(tmp_path: Path) -> None:
+    began = time.monotonic()
+    code, said = run(tmp_path, "explain", HF_MODEL_ID="org/model")
+    assert time.monotonic() - began < 1
+    assert (code, "org/model" in said) == (0, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_explain_as_json_holds_the_values_and_the_start(tmp_path: Path) -> None:
+    code, said = run(tmp_path, "explain", "--json", "--port", "9123", OPTION_HF_TOKEN="hf_secret")
+    explained = json.loads(said)
+    assert code == 0
+    assert explained["values"]["bind_to_port"]["value"] == 9123
+    assert explained["start"]["run directory"] == str(tmp_path / "run")
+    assert "hf_secret" not in said
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    code, said = run(tmp_path, "schema")
+    assert (code, json.loads(said)["type"]) == (0, "object")
+
+
+def test_version_names_the_engine(tmp_path: Path) -> None:
+    code, said = run(tmp_path, "version")
+    assert (code, "vllm" in said) == (0, True)
+
+
+def test_help_explains_the_verbs_and_the_exit_statuses(tmp_path: Path) -> None:
+    code, said = run(tmp_path, "--help")
+    assert code == 0
+    assert all(word in said for word in ("serve", "explain", "schema", "version", "5 start deadline"))
+
+
+@pytest.mark.parametrize("arguments", [("frobnicate",), ("explain", "--jsn"), ("serve", "--port", "eighty")])
+def test_a_wrong_command_line_is_refused_with_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    code, said = run(tmp_path, *arguments)
+    assert (code, "Traceback" in said) == (2, False)
+
+
+@pytest.mark.parametrize("arguments", [("--model-dir", "/nowhere"), ("serve", "--model-dir", "/nowhere")])
+def test_a_model_directory_that_is_not_there_is_refused_with_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert run(tmp_path, *arguments) == (2, "--model-dir /nowhere: there is no such directory\n")
+
+
+def test_a_model_path_that_is_not_there_is_refused_with_2_and_its_origin(tmp_path: Path) -> None:
+    code, said = run(tmp_path, "serve", OPTION_MODEL_ID="/nowhere")
+    assert (code, said) == (2, "option.model_id=/nowhere (OPTION_MODEL_ID): there is no such directory\n")
+
+
+def test_an_argument_that_serve_does_not_know_is_diagnosed_and_ignored(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path)  # ends the start soon afterwards
+    code, said = run(tmp_path, "serve", "surprise")
+    assert code == 2
+    assert "serve takes no such arguments, ignored: surprise" in said
+
+
+def test_a_run_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path)
+    code, said = run(tmp_path, "serve")
+    assert (code, "not a directory of its own" in said) == (2, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_run_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    os.chown(tmp_path / "run", 12345, 12345)
+    code, said = run(tmp_path, "serve")
+    assert (code, "belongs to uid 12345" in said) == (2, True)
+
+
+@pytest.fixture
+def silent_s3() -> Iterator[dict[str, str]]:
+    """Yield what configures a model on an S3 that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        credentials = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"}
+        yield {"OPTION_MODEL_ID": "s3://models/llama", "AWS_ENDPOINT_URL": endpoint, **credentials}
+
+
+def test_a_signal_while_the_model_is_downloaded_stops_at_once_with_0(tmp_path: Path, silent_s3: dict[str, str]) -> None:
+    process = start(tmp_path, "serve", **silent_s3)
+    assert process.stdout is not None
+    while "looking at s3://models/llama" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=3)
+    assert (process.returncode, "stopped by SIGTERM" in said) == (0, True)
+
+
+def test_the_start_deadline_covers_the_download(tmp_path: Path, silent_s3: dict[str, str]) -> None:
+    code, said = run(tmp_path, "serve", OPTION_MODEL_LOADING_TIMEOUT="2", **silent_s3)
+    assert code == 5
+    assert "model_loading_timeout" in said
+    assert "looking at s3://models/llama" in said
+    assert "Traceback" not in said
+
+
+def test_two_servers_do_not_share_a_run_directory(tmp_path: Path, silent_s3: dict[str, str]) -> None:
+    first = start(tmp_path, "serve", **silent_s3)
+    assert first.stdout is not None
+    while "looking at" not in first.stdout.readline():
+        assert first.poll() is None
+    code, said = run(tmp_path, "serve")
+    first.terminate()
+    first.communicate(timeout=5)
+    assert (code, "another server is running" in said) == (2, True)
+
+
+def test_json_logs_are_json_from_the_first_line(tmp_path: Path, silent_s3: dict[str, str]) -> None:
+    options = silent_s3 | {"OPTION_MODEL_LOADING_TIMEOUT": "1", "OPTION_LOG_FORMAT": "json"}
+    lines = run(tmp_path, "serve", "surprise", **options)[1].splitlines()
+    assert [json.loads(line)["level"] for line in lines] == ["warning", "info", "info", "error"]
