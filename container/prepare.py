@@ -144,7 +144,7 @@ def _cache_directory(environ: Mapping[str, str]) -> Path | None:
 
 def _can_be_written(place: Path) -> bool:
     existing = next(parent for parent in (place, *place.parents) if parent.exists())
-    return place.is_absolute() and os.access(existing, os.W_OK)
+    return place.is_absolute() and existing.is_dir() and os.access(existing, os.W_OK)
 
 
 def _temporary(environ: Mapping[str, str]) -> Path:

@@ -1,0 +1,51 @@
+"""engine.log and what of it reaches the operator, from output as vLLM 0.32 writes it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from container.console import Console
+from container.logs import LOG_BYTES, WorkerOutput
+
+CASES = sorted((Path(__file__).parent / "engine_logs").glob("*.log"))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[WorkerOutput]:
+    worker_output = WorkerOutput(Console(descriptor=os.open(os.devnull, os.O_WRONLY)), tmp_path / "engine.log")
+    yield worker_output
+    worker_output.close()
+
+
+@pytest.mark.parametrize("log", CASES, ids=lambda log: log.stem)
+def test_the_cause_of_a_failed_start_is_found(output: WorkerOutput, log: Path) -> None:
+    output.feed(log.read_bytes())
+    assert output.cause() == log.with_suffix(".cause").read_text().strip()
+
+
+def test_a_log_without_an_exception_has_no_cause(output: WorkerOutput) -> None:
+    output.feed(b"Loading weights: 10%\nINFO all is well\n")
+    assert output.cause() is None
+
+
+def test_bytes_arrive_in_any_pieces(output: WorkerOutput) -> None:
+    for byte in "ValueError: größer\n".encode():
+        output.feed(bytes([byte]))
+    assert output.cause() == "ValueError: größer"
+
+
+def test_a_last_line_without_an_end_counts(output: WorkerOutput) -> None:
+    output.feed(b"ValueError: cut")
+    output.feed(b"")
+    assert output.cause() == "ValueError: cut"
+
+
+def test_the_log_file_is_bounded(output: WorkerOutput) -> None:
+    line = b"x" * 1000 + b"\n"
+    for _ in range(3 * LOG_BYTES // len(line)):
+        output.feed(line)
+    kept = [file.stat().st_size for file in output.log_file.parent.iterdir()]
+    assert len(kept) == 2
+    assert max(kept) <= LOG_BYTES

@@ -1,0 +1,109 @@
+"""What a start will do, decided from an environment and a model directory: where model, packages and files go."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from container.errors import PreparationError
+from container.prepare import LaunchPlan, prepare
+
+
+def plan(home: Path, model_directory: Path | None = None, **environ: str) -> LaunchPlan:
+    return prepare({"HOME": str(home), "PATH": "/bin", **environ}, model_directory)
+
+
+def model_directory(tmp_path: Path, *files: str) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_without_a_model_the_embedded_one_lies_in_the_users_cache(tmp_path: Path) -> None:
+    planned = plan(tmp_path)
+    assert planned.model.kind == "embedded"
+    assert planned.model.directory == tmp_path / ".cache/lmi/models/SmolLM2-135M-Instruct"
+    assert f"--model={planned.model.directory}" in planned.launch.plan.engine_arguments
+    assert planned.launch.plan.model_names[0] == "SmolLM2-135M-Instruct"
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({"LMI_CACHE_DIR": "/data/lmi", "XDG_CACHE_HOME": "/tmp"}, "/data/lmi"),
+        ({"XDG_CACHE_HOME": "/tmp/x"}, "/tmp/x/lmi"),
+        ({"HOME": "/dev/null", "LMI_RUN_DIR": "/tmp/run"}, "/tmp/run/cache"),
+        ({"HOME": "", "LMI_RUN_DIR": "/tmp/run"}, "/tmp/run/cache"),
+    ],
+)
+def test_the_cache_is_the_first_place_that_can_be_written(tmp_path: Path, environ: dict[str, str], place: str) -> None:
+    directory = plan(tmp_path, **environ).model.directory
+    assert directory == Path(place) / "models/SmolLM2-135M-Instruct"
+
+
+def test_without_a_home_every_cache_of_the_engine_is_in_the_run_directory(tmp_path: Path) -> None:
+    environment = plan(tmp_path, HOME="", LMI_RUN_DIR="/tmp/run").launch.environment
+    assert environment["HF_HOME"].startswith("/tmp/run/cache")
+    assert environment["VLLM_CACHE_ROOT"].startswith("/tmp/run/cache")
+
+
+def test_a_model_on_s3_is_loaded_from_where_it_is_downloaded_to(tmp_path: Path) -> None:
+    planned = plan(tmp_path, OPTION_MODEL_ID="s3://models/llama/", SERVING_DOWNLOAD_DIR="/data")
+    assert planned.model.kind == "s3"
+    assert str(planned.model.directory).startswith("/data/llama-")
+    assert planned.launch.plan.model == str(planned.model.directory)
+
+
+def test_two_s3_prefixes_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    one, other = (plan(tmp_path, OPTION_MODEL_ID=f"s3://{bucket}/llama").model.directory for bucket in ("a", "b"))
+    assert one != other
+
+
+def test_a_hub_model_is_left_to_the_engine(tmp_path: Path) -> None:
+    planned = plan(tmp_path, HF_MODEL_ID="org/model")
+    assert (planned.model.kind, planned.model.directory, planned.launch.plan.model) == ("hub", None, "org/model")
+
+
+def test_weights_in_the_model_directory_are_served_as_they_are(tmp_path: Path) -> None:
+    folder = model_directory(tmp_path, "config.json", "model.safetensors")
+    planned = plan(tmp_path, folder, HF_MODEL_ID="org/model")
+    assert (planned.model.kind, planned.model.directory) == ("directory", folder)
+
+
+def test_serving_properties_alone_configure_a_hub_model(tmp_path: Path) -> None:
+    folder = model_directory(tmp_path)
+    (folder / "serving.properties").write_text("option.model_id=org/model\n")
+    assert plan(tmp_path, folder).launch.plan.model == "org/model"
+
+
+def test_requirements_go_on_the_workers_import_path_behind_our_own_code(tmp_path: Path) -> None:
+    folder = model_directory(tmp_path, "config.json", "model.safetensors")
+    (folder / "requirements.txt").write_text("einops\n")
+    planned = plan(tmp_path, folder, PYTHONPATH="/users/own")
+    assert planned.requirements is not None
+    ours, packages, users = planned.children[0].environment["PYTHONPATH"].split(os.pathsep)
+    assert (Path(ours) / "handlers").is_dir()
+    assert (packages, users) == (str(planned.requirements.target), "/users/own")
+
+
+def test_options_and_their_secrets_do_not_reach_the_worker(tmp_path: Path) -> None:
+    environment = plan(tmp_path, OPTION_MODEL_ID="org/model", MINE="1").children[0].environment
+    assert "OPTION_MODEL_ID" not in environment
+    assert environment["MINE"] == "1"
+
+
+@pytest.mark.parametrize(("drain", "stop"), [("5", 10), ("20", 25), ("25", 27)])
+def test_the_end_comes_before_the_platforms_sigkill(tmp_path: Path, drain: str, stop: float) -> None:
+    assert plan(tmp_path, OPTION_DRAIN_TIMEOUT=drain).limits.stop_seconds == stop
+
+
+def test_the_run_directory_is_named_after_user_and_port(tmp_path: Path) -> None:
+    planned = plan(tmp_path, SAGEMAKER_BIND_TO_PORT="9123", TMPDIR="/var/tmp")
+    assert planned.run_directory == Path(f"/var/tmp/lmi-{os.geteuid()}-9123")
+
+
+def test_a_model_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PreparationError, match=r"OPTION_MODEL_ID.*there is no such directory"):
+        plan(tmp_path, OPTION_MODEL_ID="./nowhere")
