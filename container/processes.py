@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,8 @@ def end_descendants(seconds: float = 2.0) -> None:
     give_up = time.monotonic() + seconds
     while (children := _children()) and time.monotonic() < give_up:
         for pid in children:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(PermissionError):  # it has become another user; only its end is ours to await
+                os.kill(pid, signal.SIGKILL)
         for _ in reap():
             pass
         time.sleep(0.01)
@@ -84,6 +85,25 @@ def interruptible(seconds: float, progress: Progress) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def signal_pipe() -> Iterator[int]:
+    """Yield a descriptor from which the numbers of signals can be read.
+
+    The handlers stay when the block ends: this process is about to exit, and a late signal must not change how.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in (*STOP_SIGNALS, signal.SIGCHLD):
+        signal.signal(number, lambda _number, _frame: None)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(writing)
+        os.close(reading)
 
 
 @dataclass(frozen=True, slots=True)

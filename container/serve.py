@@ -32,6 +32,8 @@ def serve(plan: LaunchPlan, console: Console) -> Exit:
             outcome = _run(plan, console, progress)
     except PreparationError as error:
         outcome = Outcome(Exit.CONFIGURATION, str(error))
+    except OSError as error:
+        outcome = Outcome(Exit.CONFIGURATION, f"{error.filename or plan.run_directory}: {error.strerror}")
     except Interruption as interruption:
         outcome = Outcome(interruption.code, interruption.reason)
     finally:

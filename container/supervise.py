@@ -1,28 +1,27 @@
 """Runs the worker as PID 1 must: starts it, passes signals on, reaps whatever dies, and ends with the right status.
 
-One blocking loop over a selector: the worker's status pipe, its output, and the pipe into which Python writes
- the numbers of signals. No threads and no polling, so nothing to lock and nothing to miss.
+One blocking loop over a selector: the worker's status pipe, its output, and the pipe into which Python writes the
+numbers of signals. No threads and no polling, so nothing to lock and nothing to miss.
 """
 
-import json
 import os
 import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from container.errors import Exit
 from container.logs import WorkerOutput, is_generic
-from container.processes import STOP_SIGNALS, adopt_orphans, end_descendants, reap
+from container.processes import STOP_SIGNALS, adopt_orphans, end_descendants, reap, signal_pipe
 from container.progress import Progress
+from container.status import Event, StatusLines
 
 HASTE_SECONDS = 3.0
 """What is left to a worker that was still starting, has failed, or whose operator asked twice."""
+MOST_READS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,6 @@ class Outcome:
     reason: str
 
 
-Event = Mapping[str, Any]
-"""A line of a child's status pipe, by "event": phase (with name), ready, failed (with cause and the exit code)."""
-
-
 class Supervisor:
     """One run of the children, from start to the last reaped descendant."""
 
@@ -77,7 +72,7 @@ class Supervisor:
     def run(self, children: tuple[Child, ...]) -> Outcome:
         """Start the children; return when none of them, nor anything they started, is left."""
         adopt_orphans()
-        with _signal_pipe() as signals:
+        with signal_pipe() as signals:
             self._watch(signals, self._take_signals)
             for child in children:
                 self._start(child)
@@ -91,7 +86,7 @@ class Supervisor:
         return self._outcome or Outcome(Exit.STOPPED, "there was nothing to run")
 
     def _start(self, child: Child) -> None:
-        status = self._pipe(_Lines(partial(self._take_event, child)))
+        status = self._pipe(StatusLines(partial(self._take_event, child)))
         output = self._pipe(self._output.feed)
         process = subprocess.Popen(
             child.argv,
@@ -133,8 +128,9 @@ class Supervisor:
     def _drain(self) -> None:
         """Take everything that has been written so far."""
         for key in list(self._selector.get_map().values()):
-            while key.data(key.fd):
-                pass
+            for _ in range(MOST_READS):  # an orphan may go on writing for ever
+                if not key.data(key.fd):
+                    break
 
     def _take_signals(self, numbers: bytes) -> None:
         for number in numbers:
@@ -214,46 +210,9 @@ class Supervisor:
             os.kill(pid, number)  # not Popen.send_signal: it may reap the child, which _bury would then never see
 
 
-class _Lines:
-    """Turns the bytes of a status pipe into events; what is no JSON object is not for us."""
-
-    def __init__(self, take: Callable[[Event], None]) -> None:
-        self._take = take
-        self._rest = b""
-
-    def __call__(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                self._take(event)
-
-
 def _ending(code: int) -> str:
     if code == -signal.SIGKILL:
         return "killed by SIGKILL, most likely because the host or the container ran out of memory"
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"exit status {code}, without a reason in its log"
-
-
-@contextmanager
-def _signal_pipe() -> Iterator[int]:
-    """Yield a descriptor from which the numbers of signals can be read.
-
-    The handlers stay when the block ends: this process is about to exit, and a late signal must not change how.
-    """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (*STOP_SIGNALS, signal.SIGCHLD):
-        signal.signal(number, lambda _number, _frame: None)
-    try:
-        yield reading
-    finally:
-        signal.set_wakeup_fd(-1)
-        os.close(writing)
-        os.close(reading)

@@ -39,7 +39,7 @@ def test_without_a_model_the_embedded_one_lies_in_the_users_cache(tmp_path: Path
     ],
 )
 def test_the_cache_is_the_first_place_that_can_be_written(tmp_path: Path, environ: dict[str, str], place: str) -> None:
-    directory = plan(tmp_path, **environ).model.directory
+    directory = plan(tmp_path, None, **environ).model.directory
     assert directory == Path(place) / "models/SmolLM2-135M-Instruct"
 
 
