@@ -8,12 +8,13 @@ import argparse
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import report, tiny_model, vllm_client
 from benchmarks.cells import Cell, Workload, bodies, table
 from benchmarks.load import LoadError, closed_loop
-from benchmarks.servers import Server, ServerError, running
+from benchmarks.servers import Running, Server, ServerError, running
 from benchmarks.stats import Figures, summarise
 
 OURS, PLAIN = "ours", "vllm serve"
@@ -44,7 +45,7 @@ def main() -> int:
     model = options.model or tiny_model.write(options.output)
     work = Workload(model, options.prompt_tokens, options.output_tokens)
     plain = _plain(model, options.port)
-    contestants = (_renamed(plain, f"{PLAIN} again") if options.control else _ours(model, options.port), plain)
+    contestants = (replace(plain, name=f"{PLAIN} again") if options.control else _ours(model, options.port), plain)
     described = report.surroundings()
     measured: list[report.Measured] = []
     for pair in range(1, options.pairs + 1):
@@ -61,24 +62,25 @@ def main() -> int:
 def _one_start(server: Server, pair: int, work: Workload, options: argparse.Namespace) -> list[report.Measured]:
     """Start the server once and measure every cell on it."""
     measured: list[report.Measured] = []
-    with running(server, options.output / f"{server.name.replace(' ', '-')}.log") as ready:
-        print(f"pair {pair} of {options.pairs}: {server.name}, ready in {ready:.0f} s", flush=True)
+    with running(server, options.output / f"{server.name.replace(' ', '-')}.log") as started:
+        print(f"pair {pair} of {options.pairs}: {server.name}, ready in {started.ready_seconds:.0f} s", flush=True)
         for cell in table(options.concurrency):
-            figures = _measure(server, cell, work, seed=pair)
+            figures = _measure(started, cell, work, seed=pair)
             measured.append(report.Measured(pair, server.name, cell, figures))
             print(f"  {cell}: TTFT {figures.ttft_p50_ms:.1f} ms, {figures.tokens_per_second:.0f} tokens/s", flush=True)
     return measured
 
 
-def _measure(server: Server, cell: Cell, work: Workload, seed: int) -> Figures:
+def _measure(started: Running, cell: Cell, work: Workload, seed: int) -> Figures:
     """Warm the path up and measure the cell once; the same seed sends the same prompts."""
     if cell.client == "vllm bench":
-        return vllm_client.measure(server, cell, work)
-    url = server.base_url + server.chat_path
+        return vllm_client.measure(started.server, cell, work)
+    url = started.server.base_url + started.server.chat_path
     asyncio.run(closed_loop(url, bodies(cell, work, 20 + 2 * cell.concurrency, f"warm-up {seed}"), cell.concurrency))
-    return summarise(
-        asyncio.run(closed_loop(url, bodies(cell, work, work.requests(cell), f"run {seed}"), cell.concurrency))
-    )
+    before = started.front_end_cpu_seconds
+    load = asyncio.run(closed_loop(url, bodies(cell, work, work.requests(cell), f"run {seed}"), cell.concurrency))
+    spent = started.front_end_cpu_seconds - before
+    return replace(summarise(load), front_end_cpu_ms=spent / work.requests(cell) * 1000)
 
 
 def _plain(model: Path, port: int) -> Server:
@@ -94,10 +96,6 @@ def _ours(model: Path, port: int) -> Server:
     environment = _environment() | {f"OPTION_{name.upper()}": value for name, value in given.items()}
     command = (sys.executable, "-m", "container", "serve", "--port", str(port))
     return Server(OURS, command, environment, f"http://127.0.0.1:{port}", "/invocations")
-
-
-def _renamed(server: Server, name: str) -> Server:
-    return Server(name, server.command, server.environment, server.base_url, server.chat_path)
 
 
 def _environment() -> dict[str, str]:

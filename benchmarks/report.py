@@ -21,6 +21,7 @@ HEADINGS = {
     "itl_mean_ms": "inter-token mean",
     "itl_p99_ms": "inter-token p99",
     "tokens_per_second": "tokens/s",
+    "front_end_cpu_ms": "front-end CPU per request",
 }
 
 

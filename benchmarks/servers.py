@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 START_SECONDS = 600
 STOP_SECONDS = 40
 
@@ -30,9 +32,25 @@ class Server:
     chat_path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answers."""
+
+    server: Server
+    process: psutil.Process
+    ready_seconds: float
+
+    @property
+    def front_end_cpu_seconds(self) -> float:
+        """The processor time of all its processes but the engine's own: no other load on the machine disturbs it."""
+        family = [self.process, *self.process.children(recursive=True)]
+        spent = [process.cpu_times() for process in family if not process.name().startswith("VLLM::Engine")]
+        return sum(times.user + times.system for times in spent)
+
+
 @contextmanager
-def running(server: Server, log: Path) -> Iterator[float]:
-    """Run the server for the length of the block; yield the seconds it took to be ready."""
+def running(server: Server, log: Path) -> Iterator[Running]:
+    """Run the server for the length of the block, which begins when it is ready."""
     started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -40,7 +58,7 @@ def running(server: Server, log: Path) -> Iterator[float]:
         )
     try:
         _wait_until_ready(server, process, log)
-        yield time.monotonic() - started
+        yield Running(server, psutil.Process(process.pid), time.monotonic() - started)
     finally:
         _stop(process)
 

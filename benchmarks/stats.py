@@ -20,6 +20,8 @@ class Figures:
     itl_p99_ms: float | None
     """Of all gaps."""
     tokens_per_second: float
+    front_end_cpu_ms: float | None = None
+    """Processor time per request, of everything around the engine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,14 @@ def figures(ttft: float, tokens_per_second: float) -> Figures:
 
 def test_figures_are_percentiles_in_milliseconds_and_tokens_by_the_clock() -> None:
     timings = tuple(Timing(first / 1000, (0.004, 0.006), 3) for first in range(101))
-    assert astuple(summarise(Load(timings, seconds=10.0))) == pytest.approx((50.0, 99.0, 5.0, 6.0, 30.3), rel=0.01)
+    assert astuple(summarise(Load(timings, seconds=10.0))) == (
+        pytest.approx(50.0),
+        pytest.approx(99.0),
+        pytest.approx(5.0),
+        pytest.approx(6.0),
+        pytest.approx(30.3),
+        None,
+    )
 
 
 def test_whole_answers_have_no_time_between_tokens() -> None:
@@ -50,7 +57,7 @@ def test_the_table_compares_pair_by_pair_and_leaves_an_unfinished_pair_out() -> 
     page = markdown({"machine": "a machine"}, measured, "ours", "plain")
     assert page.splitlines()[0] == "ours / plain, 2 pairs"
     assert "| own | stream | 8 | 1.149 [0.661, 1.997] |" in page
-    assert "| 0.849 [0.402, 1.793] | 15.0 ms | 150 |" in page
+    assert "| 0.849 [0.402, 1.793] | - | 15.0 ms | 150 |" in page
     assert page.endswith("- machine: a machine\n")
 
 

@@ -1,0 +1,58 @@
+"""Starting and stopping what is measured, with a small server that answers /ping and has a child of its own."""
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.servers import Server, ServerError, running
+
+ANSWERS = """
+import http.server, subprocess, sys, time
+class Ping(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/ping" else 404)
+        self.end_headers()
+subprocess.Popen([sys.executable, "-c", "sum(range(20_000_000)); import time; time.sleep(600)"])
+time.sleep(0.5)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Ping).serve_forever()
+"""
+FAILS = "import sys; print('no such model'); sys.exit(3)"
+
+
+def server(code: str) -> Server:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = (sys.executable, "-c", code, str(port))
+    return Server("a server", command, os.environ, f"http://127.0.0.1:{port}", "/chat")
+
+
+def test_the_block_begins_when_the_server_answers_and_leaves_no_process(tmp_path: Path) -> None:
+    with running(server(ANSWERS), tmp_path / "log") as started:
+        assert 0.5 <= started.ready_seconds < 10
+        family = [started.process, *started.process.children(recursive=True)]
+        assert len(family) == 2
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+
+
+def test_the_processor_time_of_children_counts(tmp_path: Path) -> None:
+    with running(server(ANSWERS), tmp_path / "log") as started:
+        (child,) = started.process.children()
+        deadline = time.monotonic() + 20
+        while child.cpu_times().user < 0.1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert started.front_end_cpu_seconds >= started.process.cpu_times().user + 0.1
+
+
+def test_a_server_that_fails_is_quoted(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ServerError, match=r"a server ended with 3:\nno such model"),
+        running(server(FAILS), tmp_path / "log"),
+    ):
+        pass
