@@ -55,7 +55,8 @@ class Reply:
 
     def _start(self, message: Message) -> None:
         """Keep the status until the first part of the body: an error may yet be what it says."""
-        self._status = message["status"]
+        # 501 is vLLM's word for a route that this model has nothing for, which is the request's mistake.
+        self._status = 400 if message["status"] == 501 else message["status"]
         self._headers = [(name, value) for name, value in message["headers"] if name in _KEPT_HEADERS]
         content_type = next((value for name, value in self._headers if name == b"content-type"), b"")
         self._streaming = self._status < 400 and content_type.startswith(b"text/event-stream")

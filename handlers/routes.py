@@ -40,8 +40,16 @@ _INFERENCE = (
     "/rerank",
     "/v1/rerank",
     "/v2/rerank",
+    "/generative_scoring",
+    "/v1/systemone",
     "/tokenize",
     "/detokenize",
+    "/v1/chat/completions/render",
+    "/v1/completions/render",
+    "/v1/messages/render",
+    "/v1/responses/render",
+    "/v1/chat/completions/derender",
+    "/v1/completions/derender",
 )
 _UPLOADS = ("/v1/audio/transcriptions", "/v1/audio/translations")
 _READ = ("/v1/models", "/metrics", "/load")
