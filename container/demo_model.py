@@ -35,7 +35,7 @@ def ensure_demo_model(target: Path, environment: Mapping[str, str], progress: Pr
         return
     gguf = embedded_gguf()
     with exclusive(target.with_suffix(".lock")):
-        if target.is_dir():
+        if target.is_dir():  # another start has been quicker
             return
         progress.step(f"model: converting the embedded {MODEL_NAME} once into {target}")
         with replaced_directory(target) as unfinished:

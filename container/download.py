@@ -70,7 +70,7 @@ def _fetch(client: "S3Client", bucket: str, objects: list[S3Object], journal: Jo
     transfer = Transfer(client, bucket, journal)
     segments = [segment for wanted in missing for segment in transfer.open(wanted)]
     total = sum(segment.size for segment in segments)
-    _check_space(total, missing[0].path)
+    check_space(total, missing[0].path)
     files = f"{len(missing)} of {len(objects)} files" if len(missing) < len(objects) else f"{len(missing)} files"
     progress.step(f"model: downloading {files}, {_size(total)}")
     pool = ThreadPoolExecutor(THREADS, "download")
@@ -126,7 +126,8 @@ def _inside(target: Path, name: str, url: str) -> Path:
     return target.joinpath(*parts)
 
 
-def _check_space(needed: int, path: Path) -> None:
+def check_space(needed: int, path: Path) -> None:
+    """Refuse to begin what cannot be finished."""
     free = disk_usage(next(parent for parent in path.parents if parent.exists())).free
     if free < needed:
         raise PreparationError(

@@ -74,8 +74,7 @@ def prepare(environ: Mapping[str, str], model_directory: Path | None = None, por
 
 def _plan(environ: Mapping[str, str], resolution: Resolution, run_directory: Path) -> LaunchPlan:
     settings = resolution.settings
-    own_cache = _cache_directory(environ)
-    cache = own_cache or run_directory / "cache"
+    cache = _cache_directory(environ, run_directory)
     downloads = Path(settings.download_directory or cache / "s3")
     model = _model_source(settings.model, resolution.values["model_id"], downloads, cache)
     launch = plan_worker(
@@ -84,7 +83,7 @@ def _plan(environ: Mapping[str, str], resolution: Resolution, run_directory: Pat
         model=str(model.directory or model.name),
         run_directory=str(run_directory),
         model_name=model.name if model.kind == "embedded" else None,
-        cache_directory=None if own_cache else str(cache),
+        cache_directory=None if _has_home(environ) else str(cache),
     )
     listed = resolution.model_directory.requirements if resolution.model_directory else None
     requirements = plan_requirements(listed, cache) if listed else None
@@ -133,13 +132,18 @@ def _run_directory(environ: Mapping[str, str], port: int) -> Path:
     return Path(given) if given else _temporary(environ) / f"lmi-{os.geteuid()}-{port}"
 
 
-def _cache_directory(environ: Mapping[str, str]) -> Path | None:
-    """Return what survives this start, or None where the user has no place for that (no HOME, read-only root)."""
+def _cache_directory(environ: Mapping[str, str], run_directory: Path) -> Path:
+    """Return what survives this start, or a part of the run directory where nothing can be written (read-only root)."""
     if given := environ.get("LMI_CACHE_DIR"):
         return Path(given)
     candidates = [Path(given) for given in (environ.get("XDG_CACHE_HOME"),) if given]
-    candidates += [Path(home) / ".cache" for home in (environ.get("HOME"),) if home]
-    return next((place / "lmi" for place in candidates if _can_be_written(place)), None)
+    if _has_home(environ):
+        candidates.append(Path(environ["HOME"]) / ".cache")
+    return next((place / "lmi" for place in candidates if _can_be_written(place)), run_directory / "cache")
+
+
+def _has_home(environ: Mapping[str, str]) -> bool:
+    return bool(environ.get("HOME")) and _can_be_written(Path(environ["HOME"]) / ".cache")
 
 
 def _can_be_written(place: Path) -> bool:

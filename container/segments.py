@@ -23,7 +23,14 @@ READ_BYTES = 1024 * 1024
 ATTEMPTS = 5
 
 # botocore retries requests, not the reading of their bodies.
-_BODY_ERRORS = (aws.HTTPClientError, aws.IncompleteReadError, HTTPError, ConnectionError, TimeoutError)
+_BODY_ERRORS = (
+    aws.HTTPClientError,
+    aws.IncompleteReadError,
+    aws.FlexibleChecksumError,
+    HTTPError,
+    ConnectionError,
+    TimeoutError,
+)
 
 
 @dataclass(frozen=True, slots=True)

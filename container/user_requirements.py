@@ -46,8 +46,10 @@ def plan_requirements(file: Path, cache: Path) -> UserRequirements:
 
 def install(wanted: UserRequirements, environment: Mapping[str, str], progress: Progress) -> None:
     """Make the directory hold what `requirements.txt` asks for beyond what is installed, or say why it cannot."""
+    if wanted.target.is_dir():
+        return
     with exclusive(wanted.target.with_suffix(".lock")):
-        if wanted.target.is_dir():
+        if wanted.target.is_dir():  # another start has been quicker
             return
         progress.step(f"packages: installing {wanted.file}")
         with replaced_directory(wanted.target) as unfinished:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 class S3Proxy(ThreadingHTTPServer):
-    """Forwards GETs; `break_off` bodies to cut in half, `hold_after` object requests to answer before hanging."""
+    """Forwards GETs. Of object bodies it can `break_off` some half-way, `corrupt` some, or answer only `hold_after`."""
 
     daemon_threads = True
 
@@ -16,6 +16,7 @@ class S3Proxy(ThreadingHTTPServer):
         self.upstream = urlsplit(endpoint).netloc
         self.object_requests = 0
         self.break_off = 0
+        self.corrupt = 0
         self.hold_after: int | None = None
         self.held = threading.Event()
         self.released = threading.Event()
@@ -52,6 +53,9 @@ class _Forward(BaseHTTPRequestHandler):
             self.server.break_off -= 1
             body = body[: len(body) // 2]
             self.close_connection = True
+        if is_object and self.server.corrupt and len(body) > 1000:
+            self.server.corrupt -= 1
+            body = b"!" + body[1:]
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 the name is http.server's

@@ -17,6 +17,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from container.download import check_space
+from container.errors import PreparationError
 from container.segments import SEGMENT_BYTES
 from tests.container.processes import ROOT
 from tests.container.s3_proxy import S3Proxy
@@ -143,6 +145,20 @@ def test_a_body_that_always_breaks_off_stops_the_start(proxy: S3Proxy, tmp_path:
     assert code == 2
     assert said.splitlines()[-1].startswith("s3://models/parts: ")
     assert not (tmp_path / "m" / "weights").exists()
+
+
+def test_a_changed_byte_is_noticed_and_the_file_is_fetched_anew_next_time(proxy: S3Proxy, tmp_path: Path) -> None:
+    proxy.corrupt = 1
+    code, said = run("s3://models/llama", tmp_path / "m", proxy.endpoint)
+    assert (code, "weights.safetensors arrived damaged" in said) == (2, True)
+    assert not (tmp_path / "m" / "weights.safetensors").exists()
+    assert run("s3://models/llama", tmp_path / "m", proxy.endpoint)[0] == 0
+    assert files(tmp_path / "m")["weights.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
+
+
+def test_a_disk_that_is_too_small_is_noticed_before(tmp_path: Path) -> None:
+    with pytest.raises(PreparationError, match=r"1000000000.0 GB are to be downloaded.*set SERVING_DOWNLOAD_DIR"):
+        check_space(10**18, tmp_path / "m" / "weights")
 
 
 def test_a_file_of_the_wrong_size_and_a_replaced_object_are_fetched_anew(

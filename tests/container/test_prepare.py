@@ -49,6 +49,11 @@ def test_without_a_home_every_cache_of_the_engine_is_in_the_run_directory(tmp_pa
     assert environment["VLLM_CACHE_ROOT"].startswith("/tmp/run/cache")
 
 
+def test_the_engines_caches_go_where_ours_is_told_to_be(tmp_path: Path) -> None:
+    environment = plan(tmp_path, HOME="", LMI_CACHE_DIR="/data/lmi").launch.environment
+    assert environment["HF_HOME"].startswith("/data/lmi")
+
+
 def test_a_model_on_s3_is_loaded_from_where_it_is_downloaded_to(tmp_path: Path) -> None:
     planned = plan(tmp_path, OPTION_MODEL_ID="s3://models/llama/", SERVING_DOWNLOAD_DIR="/data")
     assert planned.model.kind == "s3"
