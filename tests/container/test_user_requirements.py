@@ -58,6 +58,15 @@ def test_the_model_directory_is_left_alone(installed: Install, model: Path) -> N
     assert sorted(file for file in model.rglob("*") if file.name != "requirements.txt") == before
 
 
+def test_naming_what_is_installed_installs_nothing(installed: Install) -> None:
+    target = installed("vllm\nnumpy\nboto3\n").target
+    assert [entry.name for entry in target.iterdir() if not entry.name.startswith(".")] == []
+
+
+def test_a_list_of_nothing_is_fine(installed: Install) -> None:
+    assert installed("# nothing yet\n").target.is_dir()
+
+
 def test_a_second_start_installs_nothing(installed: Install) -> None:
     target = installed("lmidep\n").target
     (target / "witness").touch()
