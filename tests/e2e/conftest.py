@@ -57,9 +57,9 @@ class Engines:
         """Stop the server that runs, as SageMaker would; one that a test has ended already is left alone."""
         for name, server in list(self._running.items()):
             del self._running[name]
-            if server.process.poll() is None:
-                code = server.stop()
-                assert code == 0, f"{name} exited with {code}:\n{server.output[-2000:]}"
+            code = server.stop() if server.process.poll() is None else 0
+            server.kill()
+            assert code == 0, f"{name} exited with {code}:\n{server.output[-2000:]}"
 
 
 @pytest.fixture(scope="session")

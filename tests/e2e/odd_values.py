@@ -20,7 +20,7 @@ TEXTS = (
     "\udfff\ud800",
     "<|end|>",
     "<|im_start|>",
-    "../../etc/passwd",
+    "../../x",
 )
 
 ANY_FIELD = (

@@ -119,6 +119,7 @@ class Server:
 
     def kill(self) -> None:
         """End whatever is left, without asking."""
+        self.client.http.close()
         family = self.family() if self.process.poll() is None else []
         for process in family:
             process.kill()
