@@ -158,7 +158,8 @@ BAD: dict[str, dict[str, str]] = {
     "no such directory": {"OPTION_MODEL_ID": "/no/such/model"},
     "bad port": {"SAGEMAKER_BIND_TO_PORT": "eighty"},
     "two names for one option": {"OPTION_TENSOR_PARALLEL_DEGREE": "1", "OPTION_TENSOR_PARALLEL_SIZE": "2"},
-    "bad JSON": {"OPTION_HF_OVERRIDES": "{"},
+    "bad JSON": {"OPTION_KV_TRANSFER_CONFIG": "{"},
+    "bad JSON where text could stand": {"OPTION_HF_OVERRIDES": '{"a": }'},
     "bad bool": {"OPTION_ENFORCE_EAGER": "perhaps"},
 }
 
