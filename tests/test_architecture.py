@@ -134,3 +134,9 @@ def test_every_suppression_in_the_code_names_its_rule() -> None:
     bare = re.compile(r"#\s*noqa(?!:)|#\s*type:\s*ignore(?!\[)")
     files = [*SOURCES, *(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))]
     assert [relative(path) for path in files if bare.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_tests_replace_nothing_of_what_they_test() -> None:
+    replaced = re.compile(r"unittest[.]mock|pytest_mock|monkeypatch[.](setattr|setitem)")
+    files = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    assert [relative(path) for path in files if replaced.search(path.read_text(encoding="utf-8"))] == []
