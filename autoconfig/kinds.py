@@ -78,9 +78,9 @@ def _human_int(text: str) -> int:
     return int(float(number) * _SUFFIXES[suffix]) if suffix.islower() else _int(number) * _SUFFIXES[suffix]
 
 
-def _model_length(text: str) -> int:
+def _model_length(text: str) -> int | str:
     if text.lower() in ("auto", "-1"):
-        return -1
+        return "auto"
     if (tokens := _human_int(text)) < 1:
         raise ValueError(text)
     return tokens

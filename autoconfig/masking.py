@@ -6,6 +6,8 @@ from typing import Any
 MASK = "********"
 
 _SECRET_WORDS = {"token", "secret", "password", "passwd", "pass", "pwd", "key", "apikey", "credential", "credentials"}
+# Hugging Face's and AWS's own, wherever they turn up
+_KNOWN_SHAPES = re.compile(r"\b(hf_[A-Za-z0-9]{6,}|(?:AKIA|ASIA)[A-Z0-9]{12,})\b")
 _USER_IN_ADDRESS = re.compile(r"(\w+://)[^/\s:@]+:[^/\s@]+@")
 
 
@@ -27,7 +29,7 @@ def masked(value: Any, name: str = "") -> Any:
 
 
 def _masked_text(text: str) -> str:
-    text = _USER_IN_ADDRESS.sub(rf"\1{MASK}@", text)
+    text = _KNOWN_SHAPES.sub(MASK, _USER_IN_ADDRESS.sub(rf"\1{MASK}@", text))
     # "access_key": "abc" in JSON, and API_KEY=abc in option.env
     text = re.sub(r'"([^"\\]+)"(\s*:\s*)"((?:[^"\\]|\\.)*)"', lambda m: _pair(m, f'"{MASK}"'), text)
     return re.sub(r"\b(\w+)(=)([^\s,]+)", lambda m: _pair(m, MASK), text)

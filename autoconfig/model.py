@@ -16,6 +16,7 @@ class ModelConfig:
 
     architectures: tuple[str, ...] = ()
     max_position_embeddings: int | None = None
+    """The longest context; None also where RoPE scaling may stretch it."""
     dtype: str | None = None
     attention_heads: int | None = None
     kv_bytes_per_token: int | None = None
@@ -28,7 +29,7 @@ class ModelConfig:
         language: Mapping[str, Any] = text if isinstance(text, dict) else config
         return cls(
             architectures=tuple(map(str, config.get("architectures") or ())),
-            max_position_embeddings=_count(language, "max_position_embeddings"),
+            max_position_embeddings=_longest_context(language),
             dtype=str(d) if (d := language.get("dtype") or language.get("torch_dtype")) else None,
             attention_heads=_count(language, "num_attention_heads"),
             kv_bytes_per_token=_kv_bytes_per_token(language),
@@ -108,6 +109,10 @@ def _config(path: Path) -> tuple[dict[str, Any], str]:
 def _count(config: Mapping[str, Any], key: str) -> int | None:
     value = config.get(key)
     return value if isinstance(value, int) and value > 0 else None
+
+
+def _longest_context(config: Mapping[str, Any]) -> int | None:
+    return None if config.get("rope_scaling") else _count(config, "max_position_embeddings")
 
 
 def _kv_bytes_per_token(config: Mapping[str, Any]) -> int | None:

@@ -108,15 +108,16 @@ def kv_space(
     width = 2 if given.get("dtype") == "float32" else 1
     config = model.config if model else None
     per_token = config.kv_bytes_per_token * width if config and config.kv_bytes_per_token else None
-    left = max(0, host.ram_available_bytes - (model.weight_bytes * width if model else 0))
+    # vLLM takes it all from one NUMA node (v1/worker/cpu_worker.py).
+    left = max(0, host.ram_available_bytes // host.numa_nodes - (model.weight_bytes * width if model else 0))
     usual = max(1, min(USUAL_KV_SPACE_GIB, left // 4 // GIB)) * GIB
     most = max(usual, left * 6 // 10 // GIB * GIB)
     if said := given.get("kv_cache_memory_bytes"):
         return KvSpace(said, "", per_token, most)
     if (variable := environ.get("VLLM_CPU_KVCACHE_SPACE", "")).isdecimal() and int(variable) > 0:
         return KvSpace(int(variable) * GIB, "", per_token, most)
-    tokens = given.get("max_model_len") or -1
-    needed = ceil(tokens * per_token / GIB) * GIB if per_token and tokens > 0 else 0
+    tokens = given.get("max_model_len")
+    needed = ceil(tokens * per_token / GIB) * GIB if per_token and isinstance(tokens, int) else 0
     if needed > usual:
         return KvSpace(needed, f"no GPU; what {tokens} tokens of context need", per_token, most)
     share = "a quarter" if usual < USUAL_KV_SPACE_GIB * GIB else f"{USUAL_KV_SPACE_GIB} GiB"
@@ -131,15 +132,16 @@ def cpu_context(given: Mapping[str, Any], space: KvSpace, config: ModelConfig | 
     if longest is None or space.tokens is None or longest > space.tokens:
         most = f"the model's {longest}" if longest else "the model's own"
         reason = f"no GPU; as long as {space.size_bytes / GIB:g} GiB of KV cache holds, {most} at most"
-        yield Recommendation("max_model_len", -1, reason)
+        yield Recommendation("max_model_len", "auto", reason)
 
 
 def cpu_variables(environ: Mapping[str, str], given: Mapping[str, Any], space: KvSpace) -> Iterator[Recommendation]:
     """Choose what vLLM reads from its environment on a CPU; what the operator set there stays."""
-    chosen = {
-        "VLLM_CPU_OMP_THREADS_BIND": ("nobind", "no GPU; vLLM's own binding leaves cores of a small host idle"),
-        "VLLM_ENABLE_V1_MULTIPROCESSING": ("0", "no GPU; one process less, which starts about 10 s sooner"),
-    }
+    chosen = {"VLLM_CPU_OMP_THREADS_BIND": ("nobind", "no GPU; vLLM's own binding leaves cores of a small host idle")}
+    # LMCache's llvmlite, imported in the one process, breaks vLLM's kernel scan; copies need processes of their own.
+    if "kv_transfer_config" not in given and given.get("data_parallel_size", 1) == 1:
+        reason = "no GPU; one process less, which starts about 10 s sooner"
+        chosen["VLLM_ENABLE_V1_MULTIPROCESSING"] = ("0", reason)
     if "kv_cache_memory_bytes" not in given:
         chosen["VLLM_CPU_KVCACHE_SPACE"] = (str(space.size_bytes // GIB), f"GiB; {space.reason}")
     yield from (Recommendation(name, *choice) for name, choice in chosen.items() if not environ.get(name))

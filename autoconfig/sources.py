@@ -76,12 +76,7 @@ def _take_variable(gathered: Gathered, variable: str, text: str) -> None:
     elif variable.upper().startswith(("OPTION_CUSTOM_", "OPTION_CUSTOM.")):
         gathered.custom[variable[len("OPTION_CUSTOM_") :].lower()] = text
     elif in_family:
-        family = next(prefix for prefix in _FAMILIES if variable.startswith(prefix))
-        candidates = [name for name in table().variables if name.startswith(family)]
-        shown = f"{variable}={_shown(variable, text)}"
-        gathered.errors.append(
-            UnknownNameError(f"{shown}: {_no_such(variable)} {_nearest(variable.upper(), candidates)}")
-        )
+        gathered.errors.append(_unknown_variable(variable, text))
 
 
 def _take_property(gathered: Gathered, key: str, text: str, place: str) -> None:
@@ -91,9 +86,8 @@ def _take_property(gathered: Gathered, key: str, text: str, place: str) -> None:
     elif key.lower().startswith("option.custom."):
         gathered.custom[key[len("option.custom.") :]] = text
     else:
-        gathered.errors.append(
-            UnknownNameError(f"{key}={_shown(key, text)} ({place}): {_unknown_key(key.lower(), text)}")
-        )
+        problem, hint = _unknown_key(key.lower(), text)
+        gathered.errors.append(UnknownNameError(f"{key}={_shown(key, hint, text)} ({place}): {problem} {hint}"))
 
 
 def _take(gathered: Gathered, known: Name, text: str, source: str, written: str) -> None:
@@ -104,15 +98,22 @@ def _take(gathered: Gathered, known: Name, text: str, source: str, written: str)
         gathered.notes.append(f"{written} is empty: taken as not set")
 
 
-def _unknown_key(key: str, text: str) -> str:
+def _unknown_variable(variable: str, text: str) -> UnknownNameError:
+    family = next(prefix for prefix in _FAMILIES if variable.startswith(prefix))
+    hint = _nearest(variable.upper(), [name for name in table().variables if name.startswith(family)])
+    return UnknownNameError(f"{variable}={_shown(variable, hint, text)}: {_no_such(variable)} {hint}")
+
+
+def _unknown_key(key: str, text: str) -> tuple[str, str]:
+    """Return what is wrong with a key, and what was probably meant."""
     keys = table().keys
     if f"option.{key}" in keys:
-        return f"not a key of DJL Serving. Options carry a prefix: option.{key}."
+        return "not a key of DJL Serving. Options carry a prefix:", f"option.{key}."
     root, _, rest = key.removeprefix("option.").partition(".")
     owner = keys.get(f"option.{root}")
     if rest and owner and owner.option.kind in (Kind.JSON_OBJECT, Kind.TEXT_OR_JSON):
-        return f'write it as one JSON object: option.{root}={{"{rest}": {shortened(text, 20)}}}.'
-    return f"{_no_such(key)} {_nearest(key, list(keys))}"
+        return "write it as one JSON object:", f'option.{root}={{"{rest}": {shortened(masked(text, rest), 20)}}}.'
+    return _no_such(key), _nearest(key, list(keys))
 
 
 def _no_such(name: str) -> str:
@@ -126,12 +127,14 @@ def _no_such(name: str) -> str:
 
 
 def _nearest(name: str, candidates: list[str]) -> str:
-    near = difflib.get_close_matches(name, candidates, n=2, cutoff=0.8)
+    slip = difflib.get_close_matches(name, candidates, n=1, cutoff=0.9)
+    near = slip or difflib.get_close_matches(name, candidates, n=2, cutoff=0.75)
     return f"Did you mean {' or '.join(near)}?" if near else "OPTIONS.md lists all names."
 
 
-def _shown(name: str, text: str) -> str:
-    return MASK if is_secret(name) else shortened(masked(text))
+def _shown(name: str, hint: str, text: str) -> str:
+    # Somebody who wrote OPTION_HF_TOKN meant a secret, too.
+    return MASK if is_secret(name) or is_secret(hint) else shortened(masked(text))
 
 
 def _remarks(environ: Mapping[str, str]) -> Iterator[str]:

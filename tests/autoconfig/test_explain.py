@@ -1,0 +1,84 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autoconfig.explain import render
+from tests.autoconfig.configured import launched, resolved
+from tests.autoconfig.hosts import FOUR_GPUS
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {
+    "OPTION_HF_TOKEN": "hunter2a",
+    "HF_TOKEN": "hunter2b",
+    "OPTION_CUSTOM_DB_PASSWORD": "hunter2c",
+    "OPTION_ENV": "AWS_SECRET_ACCESS_KEY=hunter2d,A=b",
+    "OPTION_KV_TRANSFER_CONFIG": '{"kv_connector": "X", "extra": {"s3": {"access_key": "hunter2e"}}}',
+    "SM_VLLM_MODEL_LOADER_EXTRA_CONFIG": '{"auth_token": "hunter2f"}',
+    "OPTION_OTLP_TRACES_ENDPOINT": "http://me:hunter2g@collector:4317",
+}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_secret_is_shown_in_any_place(as_json: bool) -> None:
+    resolution = resolved(host=FOUR_GPUS, **SECRETS)
+    shown = render(resolution, launched(resolution, SECRETS), as_json=as_json)
+    assert "hunter2" not in shown
+    assert "********" in shown
+
+
+def test_json_holds_value_origin_reason_and_what_is_shadowed() -> None:
+    resolution = resolved("option.max_model_len=8k", FOUR_GPUS, OPTION_MAX_MODEL_LEN="4k", SM_NUM_GPUS="2")
+    shown = json.loads(render(resolution, launched(resolution), as_json=True))
+    assert shown["values"]["max_model_len"] == {
+        "value": 8000,
+        "origin": "serving.properties:1",
+        "layer": "file",
+        "shadows": [{"value": "4k", "origin": "OPTION_MAX_MODEL_LEN"}],
+    }
+    assert shown["values"]["data_parallel_size"] == {
+        "value": 2,
+        "origin": "recommended",
+        "layer": "recommended",
+        "reason": "4 GPUs hold 2 copies of 2; one engine, so that they share adapters and cache",
+    }
+    assert shown["values"]["predict_timeout"]["origin"] == "default"
+    assert "--max-model-len=8000" in shown["engine_arguments"]
+    assert shown["environment"]["VLLM_HOST_IP"]["value"] == "127.0.0.1"
+
+
+def test_the_page_has_a_line_for_every_option_of_ours() -> None:
+    resolution = resolved()
+    page = render(resolution, launched(resolution))
+    assert all(f"  {value.option.label} " in page for value in resolution.values.values())
+
+
+def test_three_mistakes_are_told_within_a_second_of_a_new_process() -> None:
+    code = """
+import os, sys
+from autoconfig.errors import ConfigErrors
+from autoconfig.host import probe
+from autoconfig.resolve import resolve
+try:
+    resolve(os.environ, None, probe(), None)
+except ConfigErrors as errors:
+    sys.exit(f"{errors}\\n{sorted({'torch', 'vllm', 'pydantic', 'numpy'} & set(sys.modules))}")
+"""
+    mistakes = {
+        "OPTION_MAX_MODLE_LEN": "1",
+        "OPTION_DTYPE": "float12",
+        "OPTION_TENSOR_PARALLEL_DEGREE": "4096",
+    }
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=mistakes, capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - start
+    lines = done.stderr.splitlines()
+    assert [line.split("=")[0] for line in lines[:2]] == ["OPTION_MAX_MODLE_LEN", "option.dtype"]
+    assert lines[2].startswith("option.tensor_parallel_degree=4096 (OPTION_TENSOR_PARALLEL_DEGREE) needs 4096 ")
+    assert lines[3] == "[]"
+    assert seconds < 1
