@@ -111,7 +111,7 @@ class Application:
         self._in_flight.add(exchange)
         self._metrics.in_flight.set(len(self._in_flight))
         try:
-            body = await exchange.read_body(self._settings.max_request_bytes)
+            body = await self._body(exchange)
             if route.kind == "upload":
                 content_type = exchange.headers.get(b"content-type", b"")
                 await self._call(exchange, EngineCall(exchange.path, body), scope, content_type)
@@ -122,10 +122,21 @@ class Application:
             self._in_flight.discard(exchange)
             self._metrics.in_flight.set(len(self._in_flight))
 
+    async def _body(self, exchange: Exchange) -> bytes:
+        """Read the body in the time a request has: one that never arrives must not keep its place for ever."""
+        seconds = self._settings.predict_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await exchange.read_body(self._settings.max_request_bytes)
+        except TimeoutError:
+            raise RequestError(408, f"The request body did not arrive within {seconds:g} s.") from None
+
     def _schema(self, exchange: Exchange, route: routes.Route, body: bytes) -> EngineCall:
         """Choose what to ask of vLLM; everything that can be refused before it is asked is refused here."""
         if route.model is not None and route.model not in self._model_names:
             raise RequestError(404, f"The model `{route.model[:100]}` does not exist.", "model")
+        if adapter := exchange.header(b"x-amzn-sagemaker-adapter-identifier"):
+            raise RequestError(404, f"The adapter `{adapter[:100]}` does not exist.")
         text = screening.decode(body, exchange.header(b"content-type"))
         payload = screening.parse_object(text)
         screening.check_fields(payload, self._engine.vocabulary_size)

@@ -106,10 +106,10 @@ class Response:
 class Request:
     """One request in progress; `leave` closes the caller's side."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, complete: bool) -> None:
         self.response = Response()
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
-        self._incoming.put_nowait({"type": "http.request", "body": body, "more_body": False})
+        self._incoming.put_nowait({"type": "http.request", "body": body, "more_body": not complete})
 
     def leave(self) -> None:
         self._incoming.put_nowait({"type": "http.disconnect"})
@@ -127,7 +127,12 @@ class Request:
 
 @asynccontextmanager
 async def in_progress(
-    app: Application, body: Any, path: str = "/invocations", method: str = "POST", **headers: str
+    app: Application,
+    body: Any,
+    path: str = "/invocations",
+    method: str = "POST",
+    complete: bool = True,
+    **headers: str,
 ) -> AsyncIterator[Request]:
     """Start a request and yield it while it runs; on leaving, wait for its end."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -138,18 +143,20 @@ async def in_progress(
         "path": path,
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
     }
-    request = Request(raw)
+    request = Request(raw, complete)
     task = asyncio.create_task(app(scope, request.receive, request.send))
     await asyncio.sleep(0.01)
     yield request
     await asyncio.wait_for(task, 5)
 
 
-def call(app: Application, body: Any = b"", **options: str) -> Response:
+def call(
+    app: Application, body: Any = b"", path: str = "/invocations", method: str = "POST", **headers: str
+) -> Response:
     """Make one request from start to end."""
 
     async def run() -> Response:
-        async with in_progress(app, body, **options) as request:
+        async with in_progress(app, body, path, method, **headers) as request:
             pass
         return request.response
 

@@ -83,6 +83,26 @@ def test_an_announced_body_above_the_limit_is_413_before_it_is_read() -> None:
     assert call(application(answers({}), max_request_bytes=100), b"", content_length="101").status == 413
 
 
+def test_a_body_that_never_arrives_is_408_and_gives_its_place_back() -> None:
+    async def run() -> None:
+        app = application(answers({}), predict_timeout_seconds=0.05, max_concurrent_requests=1)
+        async with in_progress(app, b'{"prompt":', complete=False) as slow:
+            pass
+        assert slow.response.status == 408
+        async with in_progress(app, CHAT) as next_one:
+            pass
+        assert next_one.response.status == 200
+
+    asyncio.run(run())
+
+
+def test_a_request_for_an_adapter_never_gets_the_base_models_answer() -> None:
+    engine = answers({})
+    by_header = call(application(engine), CHAT, x_amzn_sagemaker_adapter_identifier="a")
+    by_body = call(application(engine), CHAT | {"adapters": ["a"]})
+    assert (by_header.status, by_body.status, engine.calls) == (404, 404, [])
+
+
 def test_one_request_too_many_is_429_with_retry_after_and_ping_still_answers() -> None:
     async def run() -> None:
         app = application(never_answers(), max_concurrent_requests=1)
