@@ -37,7 +37,7 @@ def parallelism(given: Mapping[str, Any], host: HostFacts, config: ModelConfig |
             yield Recommendation("tensor_parallel_degree", 1, "no GPU; one process uses every core")
         return
     if degree == "max":
-        degree, reason = _widest(gpus // stages, config)
+        degree, reason = _widest(gpus // (stages * given.get("data_parallel_size", 1)), config)
         yield Recommendation("tensor_parallel_degree", degree, reason)
     copies = gpus // max(1, degree * stages)
     if copies > 1 and "data_parallel_size" not in given:

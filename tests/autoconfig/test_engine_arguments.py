@@ -31,6 +31,7 @@ SAMPLES = {
 }
 # Where vLLM asks for more than the kind says.
 SAMPLE_OF = {
+    "enable_auto_tool_choice": "false",
     "lora_modules": "first=/adapters/first,second=/adapters/second",
     "kv_transfer_config": '{"kv_connector": "X", "kv_role": "kv_both"}',
 }

@@ -48,6 +48,10 @@ def test_a_degree_the_heads_do_not_divide_over_is_refused_with_those_that_work()
     )
 
 
+def test_copies_that_were_asked_for_share_the_gpus() -> None:
+    assert value("tensor_parallel_degree", "option.data_parallel_size=2", FOUR_GPUS) == 2
+
+
 def test_devices_count_for_all_parallel_options_together() -> None:
     assert errors("option.tensor_parallel_degree=4\noption.data_parallel_size=2", FOUR_GPUS) == (
         "option.data_parallel_size=2 (serving.properties:2) needs 8 GPUs together with the other parallel options; "
