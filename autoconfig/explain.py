@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from textwrap import wrap
 from typing import Any
 
 from autoconfig.launch import WorkerLaunch
@@ -28,6 +29,7 @@ def _document(resolution: Resolution, launch: WorkerLaunch) -> dict[str, Any]:
             addition.name: {"value": masked(addition.value, addition.name), "reason": addition.reason}
             for addition in launch.additions
         },
+        "inherited": _inherited(launch),
         "notes": list(resolution.notes),
     }
 
@@ -59,14 +61,21 @@ def _page(resolution: Resolution, launch: WorkerLaunch) -> Iterator[str]:
     yield "Engine arguments"
     yield from (f"  {token}" for token in masked(_joined(launch.plan.engine_arguments)))
     yield ""
-    yield "Environment of the engine's process, beside this one's"
+    yield "Environment of the engine's process"
     yield from _aligned(
         [f"{addition.name}={masked(addition.value, addition.name)}", addition.reason] for addition in launch.additions
     )
+    if inherited := ", ".join(_inherited(launch)):
+        yield from wrap(f"and as it is here: {inherited}", 110, initial_indent="  ", subsequent_indent="  ")
     if resolution.notes:
         yield ""
         yield "Notes"
         yield from (f"  {note}" for note in resolution.notes)
+
+
+def _inherited(launch: WorkerLaunch) -> list[str]:
+    """Name the variables the worker gets as this container has them."""
+    return sorted(set(launch.environment) - {addition.name for addition in launch.additions})
 
 
 def _grouped(values: Iterable[Value]) -> Iterator[tuple[str, list[Value]]]:

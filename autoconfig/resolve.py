@@ -17,6 +17,7 @@ from autoconfig.settings import ServingSettings, StartSettings
 from autoconfig.sources import Given, Origin, gather
 from autoconfig.values import Value, default, merged
 
+FLAGS = {"bind_to_port": "--port"}
 SHOWN_GROUPS = ("Model", "Engine", "Serving")
 
 
@@ -87,8 +88,7 @@ def _spoken(values: Mapping[str, Value]) -> dict[str, Any]:
 
 def _from_command_line(options: Mapping[str, str]) -> list[Given]:
     return [
-        Given(table().options[name], text, Origin(Layer.COMMAND_LINE, f"--{name.replace('_', '-')}"))
-        for name, text in options.items()
+        Given(table().options[name], text, Origin(Layer.COMMAND_LINE, FLAGS[name])) for name, text in options.items()
     ]
 
 

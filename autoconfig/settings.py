@@ -5,7 +5,7 @@ The two packages share these types and no code.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,7 +70,7 @@ class StartSettings:
     """Hugging Face id, absolute directory or s3:// prefix; None is the embedded model."""
     model_origin: str
     revision: str | None
-    hf_token: str | None
+    hf_token: str | None = field(repr=False)
     trust_remote_code: bool
     host: str
     port: int

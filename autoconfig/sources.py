@@ -25,7 +25,7 @@ class Origin:
         return self.source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Given:
     """The text somebody gave for one option."""
 
@@ -35,6 +35,8 @@ class Given:
 
     def __str__(self) -> str:
         return f"{self.option.label}={self.shown} ({self.origin})"
+
+    __repr__ = __str__  # never the secret
 
     @property
     def shown(self) -> str:

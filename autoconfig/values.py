@@ -14,7 +14,7 @@ from autoconfig.options import Layer, Option
 from autoconfig.sources import Given, Origin
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Value:
     """What counts for one option."""
 
@@ -37,6 +37,8 @@ class Value:
 
     def __str__(self) -> str:
         return f"{self.option.label}={as_text(self.shown)} ({self.origin})"
+
+    __repr__ = __str__  # never the secret
 
 
 def as_text(value: Any) -> str:

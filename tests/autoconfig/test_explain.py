@@ -82,3 +82,14 @@ except ConfigErrors as errors:
     assert lines[2].startswith("option.tensor_parallel_degree=4096 (OPTION_TENSOR_PARALLEL_DEGREE) needs 4096 ")
     assert lines[3] == "[]"
     assert seconds < 1
+
+
+def test_what_a_debugger_or_a_traceback_prints_holds_no_secret() -> None:
+    resolution = resolved("option.hf_token=hunter2", FOUR_GPUS, OPTION_HF_TOKEN="hunter2")
+    assert "hunter2" not in repr(resolution)
+
+
+def test_the_operator_sees_which_variables_the_engine_inherits() -> None:
+    environ = {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0", "OPTION_DTYPE": "fp16"}
+    resolution = resolved(host=FOUR_GPUS, **environ)
+    assert "  and as it is here: CUDA_VISIBLE_DEVICES, PATH" in render(resolution, launched(resolution, environ))

@@ -32,7 +32,7 @@ def test_the_whole_precedence_in_one_option() -> None:
 
 def test_the_command_line_wins_over_the_platform() -> None:
     port = resolved(command_line={"bind_to_port": "9000"}, SAGEMAKER_BIND_TO_PORT="8081").values["bind_to_port"]
-    assert (port.value, str(port.origin)) == (9000, "--bind-to-port")
+    assert (port.value, str(port.origin)) == (9000, "--port")
 
 
 @pytest.mark.parametrize(
