@@ -82,9 +82,9 @@ def test_only_the_gpus_cuda_would_show_count(visible: str, kept: str) -> None:
 
 
 def test_looking_at_this_machine_is_quick() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert probe().ram_available_bytes > 0
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 0.2
 
 
 def test_a_recorded_host_is_read_back() -> None:
