@@ -156,7 +156,7 @@ def call(
     """Make one request from start to end."""
 
     async def run() -> Response:
-        async with in_progress(app, body, path, method, **headers) as request:
+        async with in_progress(app, body, path, method, True, **headers) as request:
             pass
         return request.response
 
