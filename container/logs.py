@@ -15,6 +15,7 @@ from container.console import Console
 LOG_BYTES = 16 * 1024 * 1024
 LINE_BYTES = 64 * 1024
 TAIL_LINES = 400
+CAUSE_LENGTH = 500
 
 # vLLM 0.32, vllm/logger.py: "(EngineCore pid=12) WARNING 11-23 00:52:10 [file.py:12] text"
 _LEVEL = "(DEBUG|INFO|WARNING|ERROR|CRITICAL)"
@@ -41,7 +42,9 @@ class WorkerOutput:
     def __init__(self, console: Console, log_file: Path, *, verbose: bool = False) -> None:
         self.log_file = log_file
         self._console = console
-        self._file = EngineLogFile(log_file, mode="w", maxBytes=LOG_BYTES, backupCount=1, errors="replace")
+        self._file = EngineLogFile(log_file, maxBytes=LOG_BYTES, backupCount=1, errors="replace")
+        if log_file.stat().st_size:
+            self._file.doRollover()  # the last start's log is kept as engine.log.1
         self._verbose = verbose
         self._starting = True
         self._chatter = {"DEBUG", "INFO"}
@@ -72,7 +75,7 @@ class WorkerOutput:
         lines = [_ENGINE_PREFIX.sub("", line) for line in self._tail]
         for number in range(len(lines) - 1, -1, -1):
             if _EXCEPTION.match(lines[number]) and not _GENERIC.search(lines[number]):
-                return _one_line(lines[number : number + 4])
+                return shortened(_with_details(lines[number : number + 3]))
         return None
 
     def close(self) -> None:
@@ -95,10 +98,14 @@ def is_generic(cause: str) -> bool:
     return bool(_GENERIC.search(cause))
 
 
-def _one_line(lines: list[str]) -> str:
-    """Join a pydantic error ("1 validation error for ModelConfig") with the indented lines that say which."""
-    first, *following = lines
-    if not re.search(r"validation errors? for \w+$", first):
-        return first.strip()
-    details = [line.strip() for line in following if line.startswith(" ")]
-    return re.sub(r" \[type=.*", "", f"{first.strip()}: {' '.join(details)}").strip()
+def shortened(cause: str) -> str:
+    """Return a cause as an operator wants it: without pydantic's wrapping, and not longer than a screen's few lines."""
+    cause = re.sub(r"^(?:[\w.]+: )?\d+ validation errors? for (\w+):? ", r"\1: ", " ".join(cause.split()))
+    cause = re.sub(r" ?\[type=\w+, input_value=.*", "", cause.replace("Value error, ", ""))
+    return cause if len(cause) <= CAUSE_LENGTH else f"{cause[:CAUSE_LENGTH]} ..."
+
+
+def _with_details(lines: list[str]) -> str:
+    """Join a message that announces more ("1 validation error for ModelConfig", "... one of:") with what follows."""
+    announces = re.search(r"(validation errors? for \w+|:)$", lines[0])
+    return " ".join(lines if announces else lines[:1])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from container.errors import Exit
-from container.logs import WorkerOutput, is_generic
+from container.logs import WorkerOutput, is_generic, shortened
 from container.processes import STOP_SIGNALS, adopt_orphans, end_descendants, reap, signal_pipe
 from container.progress import Progress
 from container.status import Event, StatusLines
@@ -174,7 +174,7 @@ class Supervisor:
 
     def _explain(self, child: Child, code: int) -> Outcome:
         told = self._failure.get("cause") if self._failure else None
-        cause = told if told and not is_generic(told) else self._output.cause() or told or _ending(code)
+        cause = shortened(told) if told and not is_generic(told) else self._output.cause() or told or _ending(code)
         when = "failed to start" if self._not_ready else "ended while serving"
         code = self._failure.get("code", code) if self._failure else code
         kind = Exit.CONFIGURATION if code == Exit.CONFIGURATION else Exit.ENGINE

@@ -42,6 +42,20 @@ def test_a_last_line_without_an_end_counts(output: WorkerOutput) -> None:
     assert output.cause() == "ValueError: cut"
 
 
+def test_a_long_cause_is_cut(output: WorkerOutput) -> None:
+    output.feed(b"ValueError: " + b"x" * 10_000 + b"\n")
+    assert len(str(output.cause())) < 600
+
+
+def test_each_start_begins_a_log_and_keeps_the_one_before(output: WorkerOutput) -> None:
+    output.feed(b"first start\n")
+    again = WorkerOutput(Console(descriptor=os.open(os.devnull, os.O_WRONLY)), output.log_file)
+    again.feed(b"second start\n")
+    again.close()
+    assert output.log_file.read_text() == "second start\n"
+    assert output.log_file.with_name("engine.log.1").read_text() == "first start\n"
+
+
 def test_the_log_file_is_bounded(output: WorkerOutput) -> None:
     line = b"x" * 1000 + b"\n"
     for _ in range(3 * LOG_BYTES // len(line)):
