@@ -62,6 +62,7 @@ def shoot(api: Client, path: str, content: bytes) -> None:
     assert response.status_code == 200 or 400 <= response.status_code < 500, (response.status_code, response.text[:300])
     if response.status_code != 200:
         error_object(response.json(), response.status_code)
+    assert b'"code":500' not in response.content  # in a stream, after its 200
 
 
 def limited(seconds: float) -> Iterator[bool]:
