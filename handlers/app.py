@@ -176,8 +176,5 @@ class Application:
             return
         seconds = self._clock() - exchange.started_at
         status = 499 if exchange.ended == "caller left" else exchange.status or 500
-        self._metrics.requests.labels(route.label, str(status)).inc()
-        self._metrics.seconds.labels(route.label).observe(seconds)
-        if exchange.ended is not None:
-            self._metrics.aborted.labels(exchange.ended).inc()
+        self._metrics.count(route.label, status, seconds, exchange.ended)
         self._log.write(exchange, status, seconds)

@@ -14,8 +14,6 @@ from starlette.types import Message, Receive, Scope, Send
 from handlers.errors import RequestError, error_body
 
 Reason = Literal["caller left", "deadline", "shutdown"]
-_LIMIT_INFERENCE_ID = 64
-"""Characters; SageMaker's own limit for InferenceId."""
 
 
 class CallerLeftError(Exception):
@@ -47,9 +45,8 @@ class Exchange:
 
     @property
     def inference_id(self) -> str:
-        """The caller's name for this request, made safe for a log line; `-` when it gave none."""
-        given = self.header(b"x-amzn-sagemaker-inference-id") or self.header(b"x-request-id")
-        return "".join(c if c.isprintable() and c not in '" ' else "?" for c in given[:_LIMIT_INFERENCE_ID]) or "-"
+        """The caller's name for this request; empty when it gave none."""
+        return self.header(b"x-amzn-sagemaker-inference-id") or self.header(b"x-request-id")
 
     async def read_body(self, limit: int) -> bytes:
         """Read the whole body; raise RequestError (413) as soon as it is known to exceed `limit` bytes."""

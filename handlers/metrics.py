@@ -26,6 +26,18 @@ class RequestMetrics:
         self.aborted = Counter("lmi_requests_ended_early", "Requests ended early.", ["reason"], registry=registry)
         self.limit.set(limit)
         registry.register(FormerNames(registry))
+        # Looking a label up costs more than counting; there are few pairs, for both come from fixed sets.
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def count(self, route: str, status: int, seconds: float, ended: str | None) -> None:
+        """Count one finished request."""
+        if (route, status) not in self._children:
+            self._children[route, status] = self.requests.labels(route, str(status)), self.seconds.labels(route)
+        requests, durations = self._children[route, status]
+        requests.inc()
+        durations.observe(seconds)
+        if ended is not None:
+            self.aborted.labels(ended).inc()
 
 
 class FormerNames(Collector):

@@ -4,6 +4,8 @@ import logging
 
 from handlers.exchange import Exchange
 
+_WORD = 100
+"""Characters of a field; SageMaker's own limit for InferenceId is 64."""
 logger = logging.getLogger("lmi.requests")
 
 
@@ -17,11 +19,13 @@ class RequestLog:
         """Log one finished exchange, with the reason where it ended early."""
         if self._enabled:
             early = f" ended={exchange.ended.replace(' ', '-')}" if exchange.ended else ""
-            logger.info(
-                "%s %s %d %.3fs id=%s%s",
-                exchange.method, _printable(exchange.path), status, seconds, exchange.inference_id, early,
-            )  # fmt: skip
+            path, name = _word(exchange.path), _word(exchange.inference_id) or "-"
+            logger.info("%s %s %d %.3fs id=%s%s", exchange.method, path, status, seconds, name, early)
 
 
-def _printable(path: str) -> str:
-    return "".join(c if c.isprintable() and c != " " else "?" for c in path[:100])
+def _word(text: str) -> str:
+    """Make what a caller sent fit for one field of a log line."""
+    text = text[:_WORD]
+    if text.isascii() and text.isprintable() and " " not in text and '"' not in text:
+        return text
+    return "".join(c if c.isprintable() and c not in '" ' else "?" for c in text)
