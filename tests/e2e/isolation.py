@@ -5,6 +5,7 @@ Whatever the thread starts or connects is inside as well; the test's own thread 
 
 import ctypes
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ T = TypeVar("T")
 UID = 61234
 """Nobody: no name in /etc/passwd, no home, no group."""
 _CLONE_NEWNET = 0x40000000
+_LISTENING = "0A"
 
 
 class Namespace:
@@ -40,6 +42,19 @@ def unprivileged(read_only: Path) -> tuple[str, ...]:
         "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=-all,+dac_read_search",
         "--ambient-caps=-all,+dac_read_search", "--bounding-set=-all,+dac_read_search",
     )  # fmt: skip
+
+
+def listeners(pid: int) -> set[tuple[str, int]]:
+    """Return the addresses anybody listens on in the network that process `pid` lives in."""
+    found = set()
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, port = local.split(":")
+            words = [bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8)]
+            if state == _LISTENING:
+                found.add((socket.inet_ntop(family, b"".join(words)), int(port, 16)))
+    return found
 
 
 def _enter() -> None:

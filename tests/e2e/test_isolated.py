@@ -4,9 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import psutil
-
 from tests.e2e.client import Client, json_lines, sse
+from tests.e2e.isolation import listeners
 from tests.e2e.server import Server
 
 Isolated = tuple[Server, Callable[[Callable[[Client], Any]], Any]]
@@ -26,12 +25,10 @@ def test_must_show_6_and_checks_15_to_17_it_starts_and_serves(isolated: Isolated
 
 def test_check_13_it_listens_where_sagemaker_says_and_nowhere_else(isolated: Isolated) -> None:
     server, _ = isolated
-    listening: set[tuple[str, int]] = set()
-    for process in server.family():
-        found = process.net_connections("tcp")
-        listening |= {(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN}
+    listening = listeners(server.process.pid)
     assert ("0.0.0.0", 9123) in listening
     others = listening - {("0.0.0.0", 9123)}
+    assert others
     assert [address for address in others if address[1] not in SAFE_PORTS] == []
     assert [address for address in others if address[0] not in ("127.0.0.1", "::1")] == []
 

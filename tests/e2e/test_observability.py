@@ -73,6 +73,7 @@ def test_check_79_logs_hold_at_most_one_line_per_request_and_no_text(tiny: Serve
         {"messages": [{"role": "user", "content": secret}], "max_tokens": 3}, {"messages": [{"role": secret}]},
         {"prompt": "a", "max_tokens": secret}, {"prompt": "a", "stop": [secret, ""]},
         {"prompt": secret, "max_tokens": 3, "stream": True},
+        {"prompt": "a", "structured_outputs": {"regex": f"({secret}"}, "stream": True},
     ]  # fmt: skip
     eventually_quiet(tiny)
     lines = len(tiny.output.splitlines())
