@@ -16,6 +16,8 @@ from autoconfig.values import Value
 
 # Read by this container, and meaningless or misleading to the engine.
 _OURS = ("OPTION_", "SM_VLLM_", "SERVING_")
+# A socket's path has at most 107 bytes, and vLLM appends a name of 36 (0.32: utils/network_utils.py).
+_SOCKET_DIRECTORY_LENGTH = 70
 # Files beside the model, which LMI's worker finds by their bare name.
 _BESIDE_THE_MODEL = {"chat_template", "tool_parser_plugin", "reasoning_parser_plugin"}
 # Options that may name something on Hugging Face although the model itself is on disk.
@@ -133,6 +135,11 @@ def _additions(
         yield Recommendation("VLLM_LOGGING_LEVEL", settings.log_level.upper(), "option.log_level")
     empty = str(PurePosixPath(plan.run_directory, "empty"))
     yield Recommendation("SAGEMAKER_MODEL_PATH", empty, "vLLM would run a model.py it finds there")
+    sockets = str(PurePosixPath(plan.run_directory, "ipc"))
+    if len(sockets) <= _SOCKET_DIRECTORY_LENGTH:
+        yield from _unless_set(
+            environ, VLLM_RPC_BASE_PATH=(sockets, "vLLM leaves its sockets behind; each start empties it")
+        )
     if plan.model.startswith("/") and not any(name in values for name in _MAY_NEED_THE_HUB):
         yield from _unless_set(environ, HF_HUB_OFFLINE=("1", "the model is on disk"))
     if settings.hf_token:

@@ -24,8 +24,9 @@ from container.user_requirements import UserRequirements, plan_requirements
 
 SAGEMAKER_MODEL_DIRECTORY = Path("/opt/ml/model")
 ROOT = Path(__file__).resolve().parent.parent
-MOST_STOP_SECONDS = 27.0
-"""SageMaker sends SIGKILL 30 s after SIGTERM; what is left is for reaping and for the last log lines."""
+SECONDS_AFTER_DRAINING = 7.0
+"""Last replies (2 s) and the end of the engine's processes (up to 5 s in vLLM 0.32). With the longest drain, 20 s, that
+leaves 3 of the 30 s SageMaker waits before SIGKILL, for reaping and the last log lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _plan(environ: Mapping[str, str], resolution: Resolution, run_directory: Pat
         requirements=requirements,
         run_directory=run_directory,
         children=(worker,),
-        limits=Limits(settings.model_loading_timeout_seconds, min(drain_seconds + 5, MOST_STOP_SECONDS)),
+        limits=Limits(settings.model_loading_timeout_seconds, drain_seconds + SECONDS_AFTER_DRAINING),
     )
 
 

@@ -1,6 +1,7 @@
 """Carries out a LaunchPlan: brings the model and its packages here, writes the plan down, and runs the worker."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,9 @@ def _write_files(plan: LaunchPlan) -> None:
     content = {"version": 1, "worker": plan.launch.plan.to_json(), "children": children}
     write_atomically(plan.file, json.dumps(content, indent=2))
     (plan.run_directory / "empty").mkdir(exist_ok=True)  # the worker's SAGEMAKER_MODEL_PATH
+    sockets = plan.run_directory / "ipc"  # its VLLM_RPC_BASE_PATH
+    shutil.rmtree(sockets, ignore_errors=True)
+    sockets.mkdir()
 
 
 def _run(plan: LaunchPlan, console: Console, progress: Progress) -> Outcome:

@@ -90,11 +90,11 @@ OPTIONS = (
     Option("normalize", "Scale embeddings to length 1.", kind=Kind.BOOL, default=True),
     Option(
         "drain_timeout",
-        "Seconds that requests in flight get after SIGTERM; SageMaker kills at 30.",
+        "Seconds that requests in flight get after SIGTERM; SageMaker kills at 30, and the engine needs some to end.",
         kind=Kind.FLOAT,
         default=20.0,
         minimum=0,
-        maximum=29,
+        maximum=20,
     ),
     Option("log_format", "Log lines as text or as JSON.", choices=("text", "json"), default="text"),
     Option(

@@ -17,7 +17,7 @@ HINT = "Did you mean float32 or float16?"
         ("scheduling_policy", "prio", "is not one of fcfs, priority. Did you mean priority?"),
         ("max_lora_rank", "24", "is not one of 1, 8, 16, 32, 64, 128, 256, 320, 512."),
         ("speculative_config", "{'method': 'ngram'}", "is not a JSON object."),
-        ("drain_timeout", "60", "is not a number from 0 to 29."),
+        ("drain_timeout", "60", "is not a number from 0 to 20."),
         ("bind_to_port", "http", "is not a whole number from 1 to 65535."),
         ("model_id", "a b", "is neither a Hugging Face id, nor an absolute directory, nor s3://bucket/prefix."),
         ("safe_port_range", "9-8", "is not a range of ports, as 5000-5999."),
