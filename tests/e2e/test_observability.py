@@ -70,7 +70,8 @@ def test_check_79_logs_hold_at_most_one_line_per_request_and_no_text(tiny: Serve
     bodies = [
         {"prompt": secret, "max_tokens": 3}, {"inputs": secret},
         {"inputs": secret, "parameters": {"max_new_tokens": -1}}, {"prompt": secret, "model": "nope"},
-        {"messages": [{"role": "user", "content": secret}], "max_tokens": 3}, {"messages": [{"role": secret}], "max_tokens": 3},
+        {"messages": [{"role": "user", "content": secret}], "max_tokens": 3},
+        {"messages": [{"role": secret}], "max_tokens": 3},
         {"prompt": "a", "max_tokens": secret}, {"prompt": "a", "stop": [secret, ""]},
         {"prompt": secret, "max_tokens": 3, "stream": True},
         {"prompt": "a", "structured_outputs": {"regex": f"({secret}"}, "stream": True},
