@@ -11,6 +11,7 @@ import threading
 from datetime import UTC, datetime
 from typing import Literal
 
+Level = Literal["info", "warning", "error"]
 WAITING_LINES = 10_000
 
 
@@ -25,17 +26,17 @@ class Console:
         self._writer = threading.Thread(target=self._write, name="console", daemon=True)
         self._writer.start()
 
-    def say(self, message: str, level: Literal["info", "warning", "error"] = "info", source: str = "lmi") -> None:
+    def say(self, message: str, level: Level = "info", source: str = "lmi") -> None:
         """Print one line of ours, or wrap one of somebody else's."""
         if self._json:
             stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
             message = json.dumps({"time": stamp, "level": level, "source": source, "message": message})
         self._put(message)
 
-    def relay(self, line: str) -> None:
+    def relay(self, line: str, level: Level) -> None:
         """Print a line the worker wrote; in JSON mode, one that is no JSON object is wrapped."""
         if self._json and not _is_json_object(line):
-            self.say(line, source="worker")
+            self.say(line, level, source="worker")
         else:
             self._put(line)
 

@@ -10,7 +10,7 @@ from logging import LogRecord, makeLogRecord
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from container.console import Console
+from container.console import Console, Level
 
 LOG_BYTES = 16 * 1024 * 1024
 LINE_BYTES = 64 * 1024
@@ -20,6 +20,9 @@ CAUSE_LENGTH = 500
 # vLLM 0.32, vllm/logger.py: "(EngineCore pid=12) WARNING 11-23 00:52:10 [file.py:12] text"
 _LEVEL = "(DEBUG|INFO|WARNING|ERROR|CRITICAL)"
 _ENGINE_PREFIX = re.compile(rf"^(?:\([^)]*pid=\d+\) )?(?:{_LEVEL} [\d-]+ [\d:.]+ \[[^\]]*\] ?)?")
+_LEVELS: dict[str, Level] = {"WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
+# All of a traceback but its last line, which names the exception: the rest is in engine.log.
+_TRACEBACK = re.compile(r"Traceback \(most recent|\s|During handling of the above|The above exception was|$")
 _PROGRESS_BAR = re.compile(r"\d+%\|")
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout)): \S")
 # What outer processes raise when an inner one has failed: true, and of no use to anyone.
@@ -85,12 +88,14 @@ class WorkerOutput:
     def _take(self, line: str) -> None:
         self._file.emit(makeLogRecord({"msg": line}))
         self._tail.append(line)
-        if self._verbose or not (self._starting or self._is_chatter(line)):
-            self._console.relay(line)
-
-    def _is_chatter(self, line: str) -> bool:
         found = _ENGINE_PREFIX.match(line)
-        return bool(_PROGRESS_BAR.search(line)) or (found is not None and found[1] in self._chatter)
+        level = found[1] if found else None
+        if self._verbose or not (self._starting or self._is_chatter(line, level)):
+            self._console.relay(line, _LEVELS.get(level or "INFO", "info"))
+
+    def _is_chatter(self, line: str, level: str | None) -> bool:
+        inside_traceback = level is not None and _TRACEBACK.match(_ENGINE_PREFIX.sub("", line)) is not None
+        return level in self._chatter or inside_traceback or _PROGRESS_BAR.search(line) is not None
 
 
 def is_generic(cause: str) -> bool:

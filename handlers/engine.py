@@ -5,6 +5,7 @@ The only module that imports vllm (0.32): when a release moves something, it is 
 
 import asyncio
 import functools
+import logging
 import types
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.launchers.launcher import validate_api_server_args
+from vllm.exceptions import VLLMClientError
 from vllm.reasoning import ReasoningParserManager
 from vllm.tool_parsers import ToolParserManager
 from vllm.usage.usage_lib import UsageContext
@@ -24,7 +26,9 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.utils.gc_utils import freeze_gc_heap
 from vllm.utils.system_utils import set_ulimit
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
 
+from handlers.engine_log import RequestTalk
 from handlers.errors import EngineRefusedError
 
 
@@ -103,6 +107,9 @@ async def start(namespace: Namespace) -> Engine:
         disable_log_stats=namespace.disable_log_stats,
         enable_log_requests=namespace.enable_log_requests,
     )
+    talk = RequestTalk((VLLMClientError, ValueError, TypeError), (EngineDeadError,))
+    for handler in logging.getLogger("vllm").handlers:
+        handler.addFilter(talk)
     await client.reset_mm_cache()
     tasks = await client.get_supported_tasks()
     app = build_app(namespace, tasks, client.model_config)
