@@ -134,7 +134,7 @@ def _int_list(text: str) -> list[int]:
 
 
 def _text_or_json(text: str) -> str | dict[str, Any]:
-    return _json_object(text) if text.startswith("{") and text.endswith("}") else text
+    return _json_object(text) if text.startswith("{") else text
 
 
 _READERS: dict[Kind, Callable[[str], Any]] = {

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +30,8 @@ def main(arguments: list[str]) -> int:
     if unknown and given.verb != "serve":
         print(f"{given.verb}: unknown arguments: {' '.join(unknown)}", file=sys.stderr)
         return Exit.CONFIGURATION
+    if given.verb != "serve":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` has seen enough: end quietly, as other commands do
     if given.verb == "version":
         print(_versions())
         return Exit.STOPPED

@@ -67,6 +67,13 @@ def test_explain_as_json_holds_the_values_and_the_start(tmp_path: Path) -> None:
     assert "hf_secret" not in said
 
 
+def test_a_reader_who_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
+    process = start(tmp_path, "schema")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(30) == -signal.SIGPIPE
+
+
 def test_the_schema_is_json(tmp_path: Path) -> None:
     code, said = run(tmp_path, "schema")
     assert (code, json.loads(said)["type"]) == (0, "object")

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.e2e.client import Client, json_lines, sse
 from tests.e2e.isolation import listeners
 from tests.e2e.server import Server
