@@ -7,6 +7,7 @@ What is left in the ratio is the layer around the engine, for the default model 
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ FOREIGN = ("HF_MODEL_ID", "LMI_", "OPTION_", "SAGEMAKER_", "SERVING_", "SM_", "T
 def main() -> int:
     """Run the pairs, and print and keep the table."""
     options = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that the server measured is stopped
     options.output.mkdir(parents=True, exist_ok=True)
     model = options.model or tiny_model.write(options.output)
     work = Workload(model, options.prompt_tokens, options.output_tokens)
