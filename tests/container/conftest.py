@@ -30,5 +30,9 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
 
     yield start
     for supervised in started:
-        supervised.process.kill()
-        supervised.process.communicate()
+        supervised.process.terminate()  # so that it ends its worker, which kill() would leave behind
+        try:
+            supervised.process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            supervised.process.kill()
+            supervised.process.communicate()
