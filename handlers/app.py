@@ -30,7 +30,7 @@ _FORWARDED = (b"accept", b"authorization", b"traceparent", b"tracestate", b"x-re
 
 
 class Application:
-    """One model behind SageMaker's contract. `drain` and `fail` are for the process that runs it."""
+    """One model behind SageMaker's contract. `drain` and `end_all` are for the process that runs it."""
 
     def __init__(
         self,
@@ -63,13 +63,12 @@ class Application:
         try:
             await self._answer(exchange, route, scope)
         except RequestError as error:
-            if exchange.status is None:
-                await exchange.refuse(error)
+            await exchange.fail(error)
         except CallerLeftError:
             pass
         except Exception:  # the boundary of the process: whatever went wrong, the caller is told and others go on
             logger.exception("%s %s failed", exchange.method, exchange.path)
-            await Reply(exchange, None).fail(RequestError(500, "The server failed on this request."))
+            await exchange.fail(RequestError(500, "The server failed on this request."))
         finally:
             exchange.close()
             self._record(exchange, route)
@@ -169,7 +168,7 @@ class Application:
         finally:
             deadline.cancel()
         if exchange.ended is not None and exchange.ended != "caller left":
-            await reply.fail(early_end(exchange.ended, timeout))
+            await exchange.fail(early_end(exchange.ended, timeout))
 
     def _record(self, exchange: Exchange, route: routes.Route | None) -> None:
         if route is None or route.kind in ("ping", "read", "version"):

@@ -11,7 +11,8 @@ from typing import Literal
 
 from starlette.types import Message, Receive, Scope, Send
 
-from handlers.errors import RequestError, error_body
+from handlers.errors import RequestError
+from handlers.streams import StreamFormat, record
 
 Reason = Literal["caller left", "deadline", "shutdown"]
 
@@ -30,6 +31,7 @@ class Exchange:
         self.status: int | None = None
         self.finished = False
         self.ended: Reason | None = None
+        self.stream_format: StreamFormat = "sse"
         self.started_at = clock()
         self._receive = receive
         self._send = send
@@ -113,10 +115,15 @@ class Exchange:
         await self.start(status, [(b"content-type", content_type), (b"content-length", length), *headers])
         await self.write(b"" if self.method == "HEAD" else body, more=False)
 
-    async def refuse(self, error: RequestError) -> None:
-        """Send an error as the whole reply."""
-        retry = ((b"retry-after", b"1"),) if error.status in (429, 503) else ()
-        await self.respond(error.status, error.body(), headers=retry)
+    async def fail(self, error: RequestError) -> None:
+        """Tell the caller an error: as the whole reply, or as the last record of a stream that has begun."""
+        if self.finished:
+            return
+        if self.status is None:
+            retry = ((b"retry-after", b"1"),) if error.status in (429, 503) else ()
+            await self.respond(error.status, error.body(), headers=retry)
+        else:
+            await self.write(record(error.body(), self.stream_format), more=False)
 
     def close(self) -> None:
         """Stop watching the caller; nothing may be sent afterwards."""
@@ -141,8 +148,3 @@ def early_end(reason: Reason, timeout_seconds: float) -> RequestError:
         told = math.ceil(timeout_seconds)
         return RequestError(504, f"The request did not finish within {told} s (option.predict_timeout).")
     return RequestError(503, "The server is shutting down; retry the request.")
-
-
-def shutdown_body() -> bytes:
-    """Return the error object for a request that arrives while the server drains."""
-    return error_body(503, "The server is shutting down; retry the request.")

@@ -29,6 +29,7 @@ class Reply:
         self._rewrite = rewrite
         self._constrained = constrained
         self._format: StreamFormat = "sse" if rewrite is None else rewrite.format
+        exchange.stream_format = self._format
         self._status = 200
         self._headers: list[tuple[bytes, bytes]] = []
         self._streaming = False
@@ -43,15 +44,6 @@ class Reply:
             self._start(message)
         elif message["type"] == "http.response.body":
             await self._body(message.get("body", b""), message.get("more_body", False))
-
-    async def fail(self, error: RequestError) -> None:
-        """Tell the caller that the request ended early: as a status, or as a record once the stream has begun."""
-        if self._exchange.finished:
-            return
-        if self._exchange.status is None:
-            await self._exchange.refuse(error)
-        else:
-            await self._exchange.write(record(error.body(), self._format), more=False)
 
     def _start(self, message: Message) -> None:
         """Keep the status until the first part of the body: an error may yet be what it says."""

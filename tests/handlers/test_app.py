@@ -136,6 +136,13 @@ def test_a_stream_past_its_deadline_ends_with_an_error_record_and_no_done() -> N
     assert "[DONE]" not in response.body.decode()
 
 
+def test_json_lines_past_their_deadline_end_with_an_error_on_a_line() -> None:
+    app = application(streams(CHUNK, pause=True), predict_timeout_seconds=0.05)
+    response = call(app, {"prompt": "a", "stream": True}, accept="application/jsonlines")
+    first, last = response.body.decode().splitlines()
+    assert (first, json.loads(last)["error"]["code"]) == (CHUNK, 504)
+
+
 def test_draining_refuses_new_requests_and_ends_those_in_flight_when_told() -> None:
     async def run() -> None:
         app = application(never_answers())
