@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.client import Client
 from tests.e2e.isolation import UID, Namespace, unprivileged
-from tests.e2e.models import untidy_model, write_model
+from tests.e2e.models import cached_model, untidy_model, write_model
 from tests.e2e.server import Server, clean_environment, free_port
 
 T = TypeVar("T")
@@ -107,13 +107,17 @@ def api(tiny: Server) -> Client:
 
 @pytest.fixture
 def embedder(engines: Engines, place: Path) -> Server:
-    """A model that embeds, configured by a serving.properties beside its weights, and started without a verb."""
+    """A model that embeds, named in a serving.properties and found offline in the Hugging Face cache."""
 
     def start() -> Server:
         port = free_port()
-        model = write_model(place / "tiny-embedder", seed=11)
-        (model / "serving.properties").write_text("option.task=text-embedding\n")
-        environment = clean_environment(SAGEMAKER_BIND_TO_PORT=str(port))
+        cached_model(place / "huggingface", "tests/tiny-embedder", seed=11)
+        model = place / "named-model"
+        model.mkdir()
+        (model / "serving.properties").write_text("option.model_id=tests/tiny-embedder\noption.task=text-embedding\n")
+        environment = clean_environment(
+            SAGEMAKER_BIND_TO_PORT=str(port), HF_HOME=str(place / "huggingface"), HF_HUB_OFFLINE="1"
+        )
         return Server.start(place / "embedder", ["serve", "--model-dir", str(model)], environment, port)
 
     return engines.use("embedder", start)

@@ -62,6 +62,15 @@ def write_model(target: Path, seed: int = 7) -> Path:
     return target
 
 
+def cached_model(home: Path, name: str, seed: int) -> None:
+    """Lay a model out as huggingface_hub keeps one it has downloaded, below HF_HOME."""
+    repository = home / "hub" / f"models--{name.replace('/', '--')}"
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    write_model(repository / "snapshots" / revision, seed)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+
+
 def untidy_model(tidy: Path, directory: Path, marker: Path) -> Path:
     """Rearrange a model as people upload them: in a top-level folder, weights behind a symlink, with extra files.
 
