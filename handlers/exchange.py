@@ -34,7 +34,7 @@ class Exchange:
         self.stream_format: StreamFormat = "sse"
         self.started_at = clock()
         self._receive = receive
-        self._send = send
+        self.send = send
         self._gone = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         # HTTP/1.0 knows no chunks, which uvicorn would send for a stream: such a reply is gathered and sent at once.
@@ -88,11 +88,16 @@ class Exchange:
             self.ended = reason
             self._gone.set()
 
+    @property
+    def gathers(self) -> bool:
+        """Tell whether a stream is sent at once, at its end."""
+        return self._gathered is not None
+
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the status line and headers."""
         self.status = status
         if self._gathered is None:
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self.send({"type": "http.response.start", "status": status, "headers": headers})
         else:
             self._gathered_headers = [header for header in headers if header[0] != b"content-length"]
 
@@ -105,8 +110,8 @@ class Exchange:
                 return
             body = bytes(self._gathered)
             headers = [*self._gathered_headers, (b"content-length", str(len(body)).encode())]
-            await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+            await self.send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def respond(self, status: int, body: bytes, content_type: bytes = b"application/json",
                       headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:  # fmt: skip

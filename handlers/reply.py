@@ -3,6 +3,8 @@
 Error replies become our one error object; a stream that fails midway ends with an error record and no `[DONE]`.
 """
 
+from collections.abc import Awaitable
+
 from starlette.types import Message
 
 from handlers.errors import RequestError, from_engine, status_of
@@ -34,10 +36,21 @@ class Reply:
         self._headers: list[tuple[bytes, bytes]] = []
         self._streaming = False
         self._failed = False
+        self._passing = False
+        """The stream has begun, and its events are sent as vLLM made them."""
         self._held = bytearray()
 
-    async def __call__(self, message: Message) -> None:
-        """Take one ASGI message from vLLM's application."""
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Take one ASGI message from vLLM's application.
+
+        An event of a stream that is passed through goes straight on: here every token of every caller comes by.
+        """
+        if self._passing and self._exchange.ended is None and not message.get("body", b"").startswith(_ERROR):
+            self._exchange.finished = not message.get("more_body", False)
+            return self._exchange.send(message)
+        return self._take(message)
+
+    async def _take(self, message: Message) -> None:
         if self._exchange.ended is not None or self._exchange.finished:
             return
         if message["type"] == "http.response.start":
@@ -76,6 +89,7 @@ class Reply:
         kept = [header for header in self._headers if header[0] != b"content-type"]
         kept += [(b"content-type", CONTENT_TYPES[self._format]), (b"cache-control", b"no-cache")]
         await self._exchange.start(self._status, kept)
+        self._passing = self._rewrite is None and not self._exchange.gathers
 
     async def _whole(self, body: bytes) -> None:
         if self._status == 500 and self._constrained and _GENERATION_FAILED in body:
@@ -99,7 +113,7 @@ class Reply:
         if self._failed and chunk:
             told = b""
         elif chunk.startswith(_ERROR):
-            self._failed = True
+            self._failed, self._passing = True, False
             data = chunk.removeprefix(_DATA).strip()
             told = record(from_engine(status_of(data, 500), data), self._format)
         elif self._rewrite is not None:
