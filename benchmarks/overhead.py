@@ -110,7 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5, help="how often each server is started (default: 5)")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 64], help="default: 1 8 64")
     parser.add_argument("--prompt-tokens", type=int, default=128, help="default: 128")
-    parser.add_argument("--output-tokens", type=int, default=64, help="default: 64")
+    parser.add_argument("--output-tokens", type=int, default=32, help="default: 32")
     parser.add_argument("--port", type=int, default=18080, help="where the servers listen, on loopback")
     parser.add_argument("--output", type=Path, default=Path("build/overhead"), help="where results and logs go")
     parser.add_argument("--control", action="store_true", help="measure plain `vllm serve` against itself")
