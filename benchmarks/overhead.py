@@ -43,6 +43,7 @@ def main() -> int:
     """Run the pairs, and print and keep the table."""
     options = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that the server measured is stopped
+    options.output = options.output.resolve()  # our server takes a model by its absolute path
     options.output.mkdir(parents=True, exist_ok=True)
     model = options.model or tiny_model.write(options.output)
     work = Workload(model, options.prompt_tokens, options.output_tokens)
