@@ -28,8 +28,10 @@ class ModelConfig:
 
     @property
     def kv_bytes_per_token(self) -> int | None:
-        """At two bytes a number."""
-        return self.kv.node_bytes(2) if self.kv else None
+        """At two bytes a number; None where not every layer keeps every token, and a context needs less or other."""
+        if self.kv is None or self.kv.window_layers or self.kv.linear_layers:
+            return None
+        return self.kv.node_bytes(2)
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> "ModelConfig":

@@ -88,8 +88,8 @@ def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple
     if host.gpus:
         yield "to load the weights", largest * use.ranks
         return
-    # In half the precision they may lie in RAM twice while they are converted, one file at a time.
-    yield "of weights", (model.weight_bytes or USUAL_FILE_BYTES) * use.weight_width * use.copies + largest
+    yield "of weights", (model.weight_bytes or USUAL_FILE_BYTES) * use.weight_width * use.copies
+    yield "to load them", largest
     yield "of the engine's cache", (use.kv_space_bytes or 0) * use.ranks
 
 

@@ -39,7 +39,9 @@ def host_of(said: dict[str, Any]) -> HostFacts:
     ]
     gpus = [{"name": said.get("gpu", "GPU"), "memory_bytes": int(said.get("gpu_gib", 0) * GIB)}] * said.get("gpus", 0)
     sizes = {name: int(said[f"{name}_gib"] * GIB) for name in ("shm_free", "memlock") if f"{name}_gib" in said}
-    rest = {key: said[key] for key in ("cpus", "cpu_flags", "numa_nodes", "ram_bound_by") if key in said}
+    rest: dict[str, Any] = {
+        key: said[key] for key in ("cpus", "cpu_flags", "numa_nodes", "ram_bound_by") if key in said
+    }
     return HostFacts.from_json(
         {
             **rest,

@@ -59,6 +59,7 @@ def test_a_config_that_cannot_be_read_is_remarked(tmp_path: Path, broken: str) -
 def test_key_value_bytes_are_read_at_two_bytes_a_number() -> None:
     assert ModelConfig.read(LLAMA_8B).kv_bytes_per_token == 131072
     assert ModelConfig.read({**LLAMA_8B, "kv_lora_rank": 512}).kv_bytes_per_token == 32 * 512 * 2
+    assert ModelConfig.read({**LLAMA_8B, "sliding_window": 4096}).kv_bytes_per_token is None
     assert ModelConfig.read({"text_config": LLAMA_8B}).kv_bytes_per_token == 131072
     assert ModelConfig.read({}).kv_bytes_per_token is None
 

@@ -1,6 +1,7 @@
 """What holds for every plan, whatever the machine and the model; single plans are in `cache_cases`."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from autoconfig.engine_cache import EngineUse
 from autoconfig.host import Gpu, HostFacts
-from autoconfig.host_disks import Mount
+from autoconfig.host_disks import Mount, Storage
 from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan, plan_cache
 from autoconfig.tiers import CacheWishes
@@ -25,7 +26,7 @@ SIZES = st.integers(MIB, 2048 * GIB)
 def hosts(draw: st.DrawFn) -> HostFacts:
     total = draw(SIZES)
     free = draw(st.integers(0, 8192 * GIB))
-    storage = draw(st.sampled_from(("instance store", "EBS", "disk", "overlay", "memory", "network")))
+    storage = draw(st.sampled_from(get_args(Storage)))
     return HostFacts(
         gpus=(Gpu("GPU", draw(st.integers(16, 288)) * GIB),) * draw(st.sampled_from((0, 1, 4, 8))),
         ram_total_bytes=total,

@@ -64,10 +64,11 @@ def test_a_model_in_the_hubs_cache_is_planned_for_before_it_is_loaded(tmp_path: 
     assert plan(tmp_path, HF_MODEL_ID="org/name").cache is None
     (hub / "refs").mkdir()
     (hub / "refs/main").write_text("0123\n")
-    for environ in ({}, {"HF_HOME": str(tmp_path / ".cache/huggingface")}, {"HF_HUB_CACHE": str(hub.parent)}):
-        cache = plan(tmp_path, HF_MODEL_ID="org/name", OPTION_DTYPE="bfloat16", **environ).cache
-        assert cache is not None
-        assert cache.bytes_per_token == 2 * 2 * 256 * 2
+    places = {"HF_HOME": str(hub.parents[1]), "HF_HUB_CACHE": str(hub.parent), "XDG_CACHE_HOME": str(hub.parents[2])}
+    for name, place in {"PATH": "/bin", **places}.items():
+        planned = prepare({"HOME": str(tmp_path), "HF_MODEL_ID": "org/name", "OPTION_DTYPE": "bfloat16", name: place})
+        assert planned.cache is not None
+        assert planned.cache.bytes_per_token == 2 * 2 * 256 * 2
     assert plan(tmp_path, HF_MODEL_ID="org/name", OPTION_TASK="embed").cache is None
 
 
