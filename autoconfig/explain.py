@@ -5,18 +5,25 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 from typing import Any
 
+from autoconfig.explain_cache import cache_document, cache_rows
 from autoconfig.launch import WorkerLaunch
 from autoconfig.masking import masked
+from autoconfig.plan import CachePlan
 from autoconfig.resolve import Resolution
 from autoconfig.sources import Given
 from autoconfig.values import Value, as_text
 
-_GROUPS = ("Model", "Engine", "Serving")
+_GROUPS = ("Model", "Engine", "KV cache options", "Serving")
 
 
-def render(resolution: Resolution, launch: WorkerLaunch, *, as_json: bool = False) -> str:
-    """Return the whole decision, as a page to read or as one JSON object."""
-    return json.dumps(_document(resolution, launch), indent=2) if as_json else "\n".join(_page(resolution, launch))
+def render(
+    resolution: Resolution, launch: WorkerLaunch, cache: CachePlan | None = None, *, as_json: bool = False
+) -> str:
+    """Return the whole decision, as a page to read or as one JSON object; `cache` is known where the model is."""
+    if not as_json:
+        return "\n".join(_page(resolution, launch, cache))
+    planned = {"kv_cache": cache_document(cache)} if cache else {}
+    return json.dumps(_document(resolution, launch) | planned, indent=2)
 
 
 def _document(resolution: Resolution, launch: WorkerLaunch) -> dict[str, Any]:
@@ -47,22 +54,26 @@ def _entry(value: Value) -> dict[str, Any]:
     return entry
 
 
-def _page(resolution: Resolution, launch: WorkerLaunch) -> Iterator[str]:
+def _page(resolution: Resolution, launch: WorkerLaunch, cache: CachePlan | None) -> Iterator[str]:
     for group, values in _grouped(resolution.values.values()):
         yield f"{group}"
-        yield from _aligned(_row(value) for value in values)
+        yield from aligned(_row(value) for value in values)
         yield ""
     if resolution.custom:
         yield "For your own handler"
-        yield from _aligned(
+        yield from aligned(
             [f"option.custom.{name}", as_text(masked(text, name))] for name, text in resolution.custom.items()
         )
+        yield ""
+    if cache:
+        yield "KV cache"
+        yield from aligned(cache_rows(cache))
         yield ""
     yield "Engine arguments"
     yield from (f"  {token}" for token in masked(_joined(launch.plan.engine_arguments)))
     yield ""
     yield "Environment of the engine's process"
-    yield from _aligned(
+    yield from aligned(
         [f"{addition.name}={masked(addition.value, addition.name)}", addition.reason] for addition in launch.additions
     )
     if inherited := ", ".join(_inherited(launch)):
@@ -115,7 +126,7 @@ def _joined(tokens: Iterable[str]) -> list[str]:
     return arguments
 
 
-def _aligned(rows: Iterable[list[str]]) -> list[str]:
+def aligned(rows: Iterable[list[str]]) -> list[str]:
     """Set every column but the last to its widest cell; a very long one stands out instead of moving all others."""
     table = [[cell.replace("\n", " ") for cell in row] for row in rows]
     columns = list(zip(*table, strict=True))[:-1]

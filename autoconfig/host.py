@@ -1,11 +1,14 @@
-"""Looks at the machine once: GPUs, usable cores, available memory, CPU flags; all else takes these facts as a value."""
+"""Looks at the machine once: GPUs, cores, memory, disks; everything else takes these facts as a value."""
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
+
+from autoconfig.host_disks import Mount, free_bytes, mounts
+from autoconfig.host_files import text_of
+from autoconfig.host_memory import allowed_nodes, memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +27,26 @@ class HostFacts:
     cpus: int = 1
     """Cores that may be used: the affinity mask, cut by the cgroup's quota."""
     ram_available_bytes: int = 0
-    """What may still be allocated: the kernel's estimate, cut by the cgroup's limit."""
+    """What may still be allocated: the kernel's estimate, cut by the limits of every cgroup and by cpuset.mems."""
     ram_total_bytes: int = 0
+    ram_bound_by: str = ""
+    """The limit that decides what is available, empty where the machine itself does."""
     cpu_flags: frozenset[str] = field(default_factory=frozenset)
     numa_nodes: int = 1
+    """Nodes memory may come from."""
+    shm_free_bytes: int | None = None
+    """Free in /dev/shm; None where nobody looked."""
+    memlock_bytes: int | None = None
+    """What may be pinned (RLIMIT_MEMLOCK); None is without limit."""
+    mounts: tuple[Mount, ...] = ()
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> "HostFacts":
         """Build facts from plain JSON, as test cases and recorded hosts hold them."""
         gpus = tuple(Gpu(**gpu) for gpu in facts.get("gpus", ()))
-        return cls(**{**facts, "gpus": gpus, "cpu_flags": frozenset(facts.get("cpu_flags", ()))})
+        mounted = tuple(Mount(**mount) for mount in facts.get("mounts", ()))
+        flags = frozenset(facts.get("cpu_flags", ()))
+        return cls(**{**facts, "gpus": gpus, "mounts": mounted, "cpu_flags": flags})
 
 
 def probe(root: Path = Path("/"), visible_devices: str | None = None) -> HostFacts:
@@ -41,17 +54,18 @@ def probe(root: Path = Path("/"), visible_devices: str | None = None) -> HostFac
 
     `visible_devices` is CUDA_VISIBLE_DEVICES, where it is set.
     """
-    memory = _meminfo(root)
-    limit, used = _cgroup_memory(root)
-    available = memory.get("MemAvailable", 0)
-    total = memory.get("MemTotal", 0)
+    ram = memory(root)
     return HostFacts(
         gpus=_gpus(visible_devices),
         cpus=_cpus(root),
-        ram_available_bytes=min(available, limit - used) if limit else available,
-        ram_total_bytes=min(total, limit) if limit else total,
+        ram_available_bytes=ram.available_bytes,
+        ram_total_bytes=ram.total_bytes,
+        ram_bound_by=ram.bound_by,
         cpu_flags=_cpu_flags(root),
-        numa_nodes=max(1, len(list((root / "sys/devices/system/node").glob("node[0-9]*")))),
+        numa_nodes=len(allowed_nodes(root)),
+        shm_free_bytes=free_bytes(root, "/dev/shm"),
+        memlock_bytes=_memlock(root),
+        mounts=mounts(root),
     )
 
 
@@ -94,45 +108,23 @@ def _cpus(root: Path) -> int:
 
 def _cpu_quota(root: Path) -> tuple[int, int]:
     group = root / "sys/fs/cgroup"
-    if (version_2 := _text(group / "cpu.max").split()) and version_2[0].isdecimal():
+    if (version_2 := text_of(group / "cpu.max").split()) and version_2[0].isdecimal():
         return int(version_2[0]), int(version_2[1])
-    quota, period = _text(group / "cpu/cpu.cfs_quota_us"), _text(group / "cpu/cpu.cfs_period_us")
+    quota, period = text_of(group / "cpu/cpu.cfs_quota_us"), text_of(group / "cpu/cpu.cfs_period_us")
     return (int(quota), int(period)) if quota.isdecimal() and period.isdecimal() else (0, 1)
 
 
-def _cgroup_memory(root: Path) -> tuple[int, int]:
-    """Return the cgroup's limit, 0 where there is none, and what it uses without the page cache it can give back."""
-    group = root / "sys/fs/cgroup"
-    for limit, usage, statistics, reclaimable in (
-        (group / "memory.max", group / "memory.current", group / "memory.stat", "inactive_file"),
-        (
-            group / "memory/memory.limit_in_bytes",
-            group / "memory/memory.usage_in_bytes",
-            group / "memory/memory.stat",
-            "total_inactive_file",
-        ),
-    ):
-        # Version 1 writes "no limit" as a number near 2**63.
-        if (bound := _text(limit)).isdecimal() and int(bound) < 1 << 60:
-            lines = dict(line.split() for line in _text(statistics).splitlines())
-            return int(bound), max(0, int(_text(usage) or 0) - int(lines.get(reclaimable, 0)))
-    return 0, 0
-
-
-def _meminfo(root: Path) -> dict[str, int]:
-    lines = (line.split() for line in _text(root / "proc/meminfo").splitlines())
-    return {name.rstrip(":"): int(number) * 1024 for name, number, *_ in lines}
+def _memlock(root: Path) -> int | None:
+    for line in text_of(root / "proc/self/limits").splitlines():
+        if line.startswith("Max locked memory"):
+            soft = line.split()[3]
+            return int(soft) if soft.isdecimal() else None
+    return None
 
 
 def _cpu_flags(root: Path) -> frozenset[str]:
-    for line in _text(root / "proc/cpuinfo").splitlines():
+    for line in text_of(root / "proc/cpuinfo").splitlines():
         name, _, flags = line.partition(":")
         if name.strip() in ("flags", "Features"):
             return frozenset(flags.split())
     return frozenset()
-
-
-def _text(path: Path) -> str:
-    with suppress(OSError):
-        return path.read_text(encoding="utf-8").strip()
-    return ""

@@ -143,6 +143,7 @@ def _notes(values: Mapping[str, Value], directory: ModelDirectory | None) -> Ite
     for value in values.values():
         if value.given and value.option.note:
             yield f"{value}: {value.option.note}"
+    yield from map(str, checks.unserved(values))
     if directory is not None:
         if directory.entered:
             yield f"the model directory holds nothing but {directory.entered}/, which is used in its place, as in LMI"

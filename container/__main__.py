@@ -61,25 +61,31 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("serve", parents=[where], help="start the model and serve it until SIGTERM (the default verb)")
     explain = verbs.add_parser("explain", parents=[where], help="print what serve would do, and why; start nothing")
     explain.add_argument("--json", action="store_true", help="as one JSON object")
+    explain.add_argument("--instance", metavar="TYPE", help="plan for a SageMaker instance type, such as ml.g5.2xlarge")
     verbs.add_parser("schema", help="print the JSON Schema of all options")
     verbs.add_parser("version", help="print the versions of this server and of its engine")
     return parser
 
 
 def _explain(given: argparse.Namespace) -> int:
+    from autoconfig.instances import instance
     from container.explain import explain
     from container.prepare import prepare
 
-    print(explain(prepare(os.environ, given.model_dir, given.port), as_json=given.json))
+    machine = instance(given.instance) if given.instance else None
+    print(explain(prepare(os.environ, given.model_dir, given.port, machine), as_json=given.json))
     return Exit.STOPPED
 
 
 def _serve(given: argparse.Namespace, unknown: list[str]) -> int:
+    from autoconfig.checks import unserved
     from container.console import Console
     from container.prepare import prepare
     from container.serve import serve
 
     plan = prepare(os.environ, given.model_dir, given.port)
+    if refused := tuple(unserved(plan.resolution.values)):
+        raise ConfigErrors(refused)
     console = Console(plan.launch.plan.serving.log_format)
     if unknown:
         console.say(f"serve takes no such arguments, ignored: {' '.join(unknown)}", "warning")

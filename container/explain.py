@@ -2,6 +2,8 @@
 
 import json
 import shlex
+from dataclasses import asdict
+from textwrap import wrap
 
 from autoconfig.explain import render
 from container.prepare import LaunchPlan
@@ -9,16 +11,23 @@ from container.prepare import LaunchPlan
 
 def explain(plan: LaunchPlan, *, as_json: bool) -> str:
     """Return the whole LaunchPlan, as a page to read or as one JSON object."""
-    decided = render(plan.resolution, plan.launch, as_json=as_json)
+    decided = render(plan.resolution, plan.launch, plan.cache, as_json=as_json)
     start = _start(plan)
     if as_json:
-        return json.dumps({**json.loads(decided), "start": start}, indent=2)
+        instance = {"instance": asdict(plan.instance)} if plan.instance else {}
+        return json.dumps({**instance, **json.loads(decided), "start": start}, indent=2)
     width = max(map(len, start))
-    return "\n".join([decided, "", "Start", *(f"  {name.ljust(width)}  {text}" for name, text in start.items())])
+    page = [decided, "", "Start", *(f"  {name.ljust(width)}  {text}" for name, text in start.items())]
+    if plan.instance:
+        source = wrap(plan.instance.provenance, 110, initial_indent="  ", subsequent_indent="  ")
+        page = ["Planned for", f"  {plan.instance.described}", *source, "", *page]
+    return "\n".join(page)
 
 
 def _start(plan: LaunchPlan) -> dict[str, str]:
     start = {"model": _model(plan)}
+    if plan.cache is None and plan.launch.plan.task == "generate":
+        start["KV cache"] = "not planned: the model's config.json is not on this machine, or says too little"
     if plan.requirements is not None:
         state = "installed in" if plan.requirements.target.is_dir() else "to be installed into"
         start["packages"] = f"{plan.requirements.file}, {state} {plan.requirements.target}"

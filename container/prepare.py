@@ -7,18 +7,23 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from autoconfig.host import probe
+from autoconfig.engine_cache import engine_use
+from autoconfig.host import HostFacts, probe
+from autoconfig.instances import InstanceFacts
 from autoconfig.launch import WorkerLaunch, plan_worker
 from autoconfig.model import ModelDirectory, look
+from autoconfig.plan import CachePlan, plan_cache
 from autoconfig.properties import parse_properties
 from autoconfig.resolve import Resolution, resolve
+from autoconfig.tiers import CacheWishes
 from autoconfig.values import Value
 from container.demo_model import MODEL_NAME
 from container.errors import PreparationError
+from container.hub_cache import cached
 from container.supervise import Child, Limits
 from container.user_requirements import UserRequirements, plan_requirements
 
@@ -49,6 +54,10 @@ class LaunchPlan:
     run_directory: Path
     children: tuple[Child, ...]
     limits: Limits
+    cache: CachePlan | None
+    """None where the model's keys and values are not known."""
+    instance: InstanceFacts | None = None
+    """The machine this is planned for, where it is not this one."""
 
     @property
     def file(self) -> Path:
@@ -61,19 +70,27 @@ class LaunchPlan:
         return self.run_directory / "engine.log"
 
 
-def prepare(environ: Mapping[str, str], model_directory: Path | None = None, port: int | None = None) -> LaunchPlan:
-    """Read what is configured and decide the start; ConfigErrors and PreparationError carry the operator's message."""
+def prepare(
+    environ: Mapping[str, str],
+    model_directory: Path | None = None,
+    port: int | None = None,
+    instance: InstanceFacts | None = None,
+) -> LaunchPlan:
+    """Read what is configured and decide the start, on this machine or another.
+
+    ConfigErrors and PreparationError carry the operator's message.
+    """
     directory = _look_at(model_directory)
     file = directory.properties if directory else None
     properties = parse_properties(file.read_bytes()) if file else None
-    host = probe(visible_devices=environ.get("CUDA_VISIBLE_DEVICES"))
+    host = instance.host() if instance else probe(visible_devices=environ.get("CUDA_VISIBLE_DEVICES"))
     command_line = {} if port is None else {"bind_to_port": str(port)}
     resolution = resolve(environ, properties, host, directory, command_line)
     run_directory = _run_directory(environ, resolution.settings.port)
-    return _plan(environ, resolution, run_directory)
+    return replace(_plan(environ, resolution, host, run_directory), instance=instance)
 
 
-def _plan(environ: Mapping[str, str], resolution: Resolution, run_directory: Path) -> LaunchPlan:
+def _plan(environ: Mapping[str, str], resolution: Resolution, host: HostFacts, run_directory: Path) -> LaunchPlan:
     settings = resolution.settings
     cache = _cache_directory(environ, run_directory)
     downloads = Path(settings.download_directory or cache / "s3")
@@ -103,7 +120,20 @@ def _plan(environ: Mapping[str, str], resolution: Resolution, run_directory: Pat
         run_directory=run_directory,
         children=(worker,),
         limits=Limits(settings.model_loading_timeout_seconds, drain_seconds + SECONDS_AFTER_DRAINING),
+        cache=_cache_plan(resolution, launch, model, host),
     )
+
+
+def _cache_plan(resolution: Resolution, launch: WorkerLaunch, model: ModelSource, host: HostFacts) -> CachePlan | None:
+    """Plan the tiers below the engine's cache, from whatever of the model is on this machine already."""
+    directory = model.directory
+    if model.kind == "hub":
+        directory = cached(model.name, resolution.settings.revision, launch.environment)
+    facts = look(directory).facts if directory and directory.is_dir() else None
+    if facts is None or resolution.settings.task != "generate":
+        return None
+    use = engine_use(resolution.values, launch.environment, host, facts)
+    return plan_cache(CacheWishes.of(resolution.values), use, host, facts)
 
 
 def _look_at(given: Path | None) -> ModelDirectory | None:

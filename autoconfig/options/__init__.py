@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 
-from autoconfig.options import engine, engine_arguments, model, refused, serving, without_effect
+from autoconfig.options import engine, engine_arguments, kv_cache, model, refused, serving, without_effect
 from autoconfig.options.option import Option, Spelling
 
 __all__ = ["Layer", "Name", "Option", "Spelling", "Table", "table"]
@@ -50,7 +50,7 @@ def table() -> Table:
     entries = {entry["name"]: entry for entry in engine_arguments.read_table()["arguments"]}
     ours = [
         replace(option, group=module.GROUP, engine_default=entries.get(option.engine, {}).get("default"))
-        for module in (model, engine, serving, without_effect, refused)
+        for module in (model, engine, kv_cache, serving, without_effect, refused)
         for option in module.OPTIONS
     ]
     owned = frozenset(name for option in ours for name in (option.engine, *option.names))

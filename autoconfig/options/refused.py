@@ -30,14 +30,6 @@ OPTIONS = (
     Option("sessions_expiration", "Seconds a session lives.", note="no effect: sessions are not in this version yet"),
     Option("sessions_s3url", "Copy of sessions.", note="no effect: sessions are not in this version yet"),
     Option(
-        "lmcache_auto_config",
-        "Size the LMCache tiers.",
-        kind=Kind.BOOL,
-        default=False,
-        refused=f"{_LATER}; remove it, or give option.kv_transfer_config yourself",
-        refused_when=bool,
-    ),
-    Option(
         "lmcache_config_file",
         "LMCache configuration file.",
         environment=(Spelling("LMCACHE_CONFIG_FILE"),),

@@ -5,18 +5,7 @@ from pathlib import Path
 import pytest
 
 from autoconfig.host import Gpu, HostFacts, _visible, probe
-
-MEMINFO = "MemTotal:       32768 kB\nMemFree: 1 kB\nMemAvailable:   16384 kB\nHugePages_Total:  0\n"
-KIB = 1024
-
-
-def machine(root: Path, **files: str) -> Path:
-    """Write a machine's files; `__` in a name stands for a slash."""
-    for name, text in {"proc__meminfo": MEMINFO, **files}.items():
-        file = root / name.replace("__", "/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    return root
+from tests.autoconfig.machines import KIB, machine
 
 
 def test_memory_is_what_the_kernel_says_where_no_cgroup_limits_it(tmp_path: Path) -> None:

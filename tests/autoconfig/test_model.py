@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from autoconfig.model import ModelConfig, look
+from autoconfig.model import ModelConfig, ModelFacts, look
 from tests.autoconfig.configured import LLAMA_8B, errors, resolved
 
 
@@ -56,11 +56,51 @@ def test_a_config_that_cannot_be_read_is_remarked(tmp_path: Path, broken: str) -
     assert "config.json in the model directory cannot be read" in " ".join(resolved(directory=seen).notes)
 
 
-def test_key_value_bytes_count_the_plain_layout_only() -> None:
+def test_key_value_bytes_are_read_at_two_bytes_a_number() -> None:
     assert ModelConfig.read(LLAMA_8B).kv_bytes_per_token == 131072
-    assert ModelConfig.read({**LLAMA_8B, "kv_lora_rank": 512}).kv_bytes_per_token is None
+    assert ModelConfig.read({**LLAMA_8B, "kv_lora_rank": 512}).kv_bytes_per_token == 32 * 512 * 2
+    assert ModelConfig.read({**LLAMA_8B, "sliding_window": 4096}).kv_bytes_per_token is None
     assert ModelConfig.read({"text_config": LLAMA_8B}).kv_bytes_per_token == 131072
     assert ModelConfig.read({}).kv_bytes_per_token is None
+
+
+def test_of_one_model_in_several_formats_a_single_one_is_counted(tmp_path: Path) -> None:
+    names = ("model-2.safetensors", "consolidated.safetensors", "pytorch_model.bin")
+    seen = look(model_in(tmp_path, *names))
+    assert (seen.weight_bytes, seen.largest_file_bytes) == (8, 4)
+
+
+def facts_in(directory: Path) -> ModelFacts:
+    facts = look(directory).facts
+    assert facts is not None
+    return facts
+
+
+def test_weights_not_here_yet_are_known_from_their_index(tmp_path: Path) -> None:
+    model_in(tmp_path).joinpath("model.safetensors.index.json").write_text('{"metadata": {"total_size": 1000}}')
+    assert (facts_in(tmp_path).weight_bytes, facts_in(tmp_path).weights_from) == (1000, "index")
+    (tmp_path / "model-2.safetensors").write_bytes(b"1" * 1000)
+    assert (facts_in(tmp_path).weight_bytes, facts_in(tmp_path).weights_from) == (1004, "files")
+
+
+def test_without_files_and_index_weights_are_estimated_or_unknown(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_8B))
+    assert facts_in(tmp_path).weight_bytes is None
+    whole = {**LLAMA_8B, "vocab_size": 128256, "intermediate_size": 14336}
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    assert facts_in(tmp_path).weight_bytes == pytest.approx(2 * 8.03e9, rel=0.01)
+    assert facts_in(tmp_path).weights_from == "estimate"
+
+
+def test_mistrals_own_file_is_read_where_there_is_no_other(tmp_path: Path) -> None:
+    (tmp_path / "params.json").write_text('{"dim": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8}')
+    assert facts_in(tmp_path).kv.node_bytes(2) == 131072
+
+
+def test_a_model_whose_cache_is_not_declared_has_no_facts(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["BertModel"]}')
+    assert look(tmp_path).facts is None
+    assert look(tmp_path / "nowhere").facts is None
 
 
 def test_a_stretched_context_is_left_to_vllm() -> None:

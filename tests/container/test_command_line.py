@@ -67,6 +67,55 @@ def test_explain_as_json_holds_the_values_and_the_start(tmp_path: Path) -> None:
     assert "hf_secret" not in said
 
 
+def config_json(folder: Path) -> Path:
+    model = folder / "model"
+    model.mkdir()
+    llama = {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8}
+    (model / "config.json").write_text(
+        json.dumps({**llama, "architectures": ["LlamaForCausalLM"], "vocab_size": 128256, "intermediate_size": 14336})
+    )
+    return model
+
+
+def test_a_plan_for_a_machine_one_does_not_have_needs_no_more_than_its_name(tmp_path: Path) -> None:
+    began = children_seconds()
+    model = str(config_json(tmp_path))
+    code, said = run(tmp_path, "explain", "--instance", "ml.p4de.24xlarge", OPTION_MODEL_ID=model)
+    assert children_seconds() - began < 1
+    assert code == 0
+    assert said.startswith("Planned for\n  ml.p4de.24xlarge: 8 x A100 (80 GiB), 96 vCPU, 1152 GiB RAM, ")
+    assert "verified against " in said
+    assert "\nKV cache\n  a token                 128 KiB" in said
+    assert "--tensor-parallel-size=8" in said
+
+
+def test_the_plan_for_another_machine_is_there_as_json(tmp_path: Path) -> None:
+    model = str(config_json(tmp_path))
+    code, said = run(tmp_path, "explain", "--json", "--instance", "g5.2xlarge", OPTION_MODEL_ID=model)
+    explained = json.loads(said)
+    assert (code, explained["instance"]["verified"]) == (0, True)
+    assert explained["kv_cache"]["bytes_per_token"] == 131072
+    assert explained["kv_cache"]["off"] == ""
+
+
+def test_an_instance_type_nobody_knows_is_told_with_the_nearest(tmp_path: Path) -> None:
+    code, said = run(tmp_path, "explain", "--instance", "ml.p4de.24xlagre")
+    assert (code, "Did you mean ml.p4de.24xlarge" in said) == (2, True)
+
+
+def test_the_cache_is_explained_and_not_served_yet(tmp_path: Path) -> None:
+    asked = {"OPTION_LMCACHE_AUTO_CONFIG": "true", "OPTION_LMCACHE_MAX_CPU_GB": "2.5"}
+    code, said = run(tmp_path, "explain", OPTION_MODEL_ID=str(config_json(tmp_path)), **asked)
+    assert (code, "KV cache options" in said, "RAM tier" in said or "tiers below it" in said) == (0, True, True)
+    code, said = run(tmp_path, "serve", **asked)
+    assert code == 2
+    assert said.splitlines() == [
+        f"option.{name.removeprefix('OPTION_').lower()}={value} ({name}) is not in this version's serve yet: `explain` "
+        "shows what it would plan. Remove it, or give option.kv_transfer_config yourself."
+        for name, value in asked.items()
+    ]
+
+
 def test_a_reader_who_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
     process = start(tmp_path, "schema")
     assert process.stdout is not None

@@ -1,5 +1,6 @@
 """What a start will do, decided from an environment and a model directory: where model, packages and files go."""
 
+import json
 import os
 from pathlib import Path
 
@@ -52,6 +53,23 @@ def test_without_a_home_every_cache_of_the_engine_is_in_the_run_directory(tmp_pa
 def test_the_engines_caches_go_where_ours_is_told_to_be(tmp_path: Path) -> None:
     environment = plan(tmp_path, HOME="", LMI_CACHE_DIR="/data/lmi").launch.environment
     assert environment["HF_HOME"].startswith("/data/lmi")
+
+
+def test_a_model_in_the_hubs_cache_is_planned_for_before_it_is_loaded(tmp_path: Path) -> None:
+    hub = tmp_path / ".cache/huggingface/hub/models--org--name"
+    snapshot = hub / "snapshots/0123"
+    snapshot.mkdir(parents=True)
+    config = {"num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4}
+    (snapshot / "config.json").write_text(json.dumps(config))
+    assert plan(tmp_path, HF_MODEL_ID="org/name").cache is None
+    (hub / "refs").mkdir()
+    (hub / "refs/main").write_text("0123\n")
+    places = {"HF_HOME": str(hub.parents[1]), "HF_HUB_CACHE": str(hub.parent), "XDG_CACHE_HOME": str(hub.parents[2])}
+    for name, place in {"PATH": "/bin", **places}.items():
+        planned = prepare({"HOME": str(tmp_path), "HF_MODEL_ID": "org/name", "OPTION_DTYPE": "bfloat16", name: place})
+        assert planned.cache is not None
+        assert planned.cache.bytes_per_token == 2 * 2 * 256 * 2
+    assert plan(tmp_path, HF_MODEL_ID="org/name", OPTION_TASK="embed").cache is None
 
 
 def test_a_model_on_s3_is_loaded_from_where_it_is_downloaded_to(tmp_path: Path) -> None:

@@ -1,0 +1,142 @@
+"""Works out how the engine will use the machine, and what its own KV cache will hold; the tiers below build on it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from autoconfig.host import HostFacts
+from autoconfig.model import ModelFacts
+from autoconfig.values import Value
+
+GIB = 1 << 30
+
+# A judgement: what vLLM's profiling run puts aside on each GPU for activations and graphs. With it this arithmetic is
+# within 4 % of both capacities AWS published for p4de.24xlarge (Qwen2.5-1.5B on one GPU, 72B on four).
+ACTIVATION_BYTES = 2 * GIB
+# vLLM 0.32: the usual block on a GPU. Other back ends take 32, 64 or 128, which divide 256 as well.
+_USUAL_BLOCK = 16
+# Bytes a number of the KV cache; a type not listed packs scales in ways this arithmetic does not cover.
+_KV_BYTES = {"bfloat16": 2, "float16": 2, "fp8": 1, "fp8_ds_mla": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "fp8_inc": 1}
+# Speculation that keeps no keys and values of its own.
+_DRAFTLESS = {"ngram", "ngram_gpu", "suffix"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUse:
+    """What of the engine's set-up decides how large its cache is, and whether another may lie below."""
+
+    tensor_parallel: int = 1
+    stages: int = 1
+    """Pipeline stages, which share the layers."""
+    copies: int = 1
+    number_bytes: int = 2
+    kv_dtype: str = "auto"
+    weight_width: int = 1
+    """How many times the released size the weights take: 2 for float32."""
+    context: int | None = None
+    """The longest context, where it was given."""
+    memory_share: float = 0.92
+    kv_space_bytes: int | None = None
+    """What each rank sets aside, where that is fixed."""
+    block_tokens: int = _USUAL_BLOCK
+    draft_layers: int = 0
+    obstacle: str = ""
+    """Why there can be no tier below."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that compute."""
+        return self.tensor_parallel * self.stages * self.copies
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCache:
+    """The engine's own KV cache: bytes on the whole node, tokens in each copy of the model; None is unknown."""
+
+    tokens: int | None
+    node_bytes: int | None
+    reason: str
+
+
+def engine_use(
+    values: Mapping[str, Value], environment: Mapping[str, str], host: HostFacts, model: ModelFacts
+) -> EngineUse:
+    """Read the engine's set-up from the resolved options and its process's environment."""
+    said = {name: value.value for name, value in values.items() if value.value is not None}
+    wide = said.get("dtype") == "float32"
+    kv_dtype = said.get("kv_cache_dtype", "auto")
+    space = said.get("kv_cache_memory_bytes")
+    if not space and not host.gpus and (variable := environment.get("VLLM_CPU_KVCACHE_SPACE", "")).isdecimal():
+        space = int(variable) * GIB
+    given = said.get("max_model_len")
+    return EngineUse(
+        tensor_parallel=said.get("tensor_parallel_degree", 1),
+        stages=said.get("pipeline_parallel_degree", 1),
+        copies=said.get("data_parallel_size", 1),
+        number_bytes=_KV_BYTES.get(kv_dtype, 4 if wide else 2),
+        kv_dtype=kv_dtype,
+        weight_width=2 if wide else 1,
+        context=given if isinstance(given, int) else None,
+        memory_share=said.get("gpu_memory_utilization", 0.92),
+        kv_space_bytes=space,
+        block_tokens=said.get("block_size", _USUAL_BLOCK),
+        draft_layers=model.kv.draft_layers if "mtp" in _speculation(said) else 0,
+        obstacle=next(_obstacles(said, values), "") or (_cpu_obstacle(model) if not host.gpus else ""),
+    )
+
+
+def _obstacles(said: Mapping[str, Any], values: Mapping[str, Value]) -> Iterator[str]:
+    """Yield every reason in the set-up itself against a cache below the engine's."""
+    if "kv_transfer_config" in said:
+        yield f"{values['kv_transfer_config'].origin} gives a kv_transfer_config, which decides alone"
+    if said.get("pipeline_parallel_degree", 1) > 1:
+        yield "pipeline parallelism: the cache is for tensor parallelism only"
+    if said.get("enable_expert_parallel"):
+        yield "expert parallelism: the cache is for tensor parallelism only"
+    if said.get("enable_lora"):
+        yield "LoRA adapters: LMCache's keys do not tell them apart, and one would answer from another's cache"
+    if said.get("enable_prefix_caching") is False:
+        yield "prefix caching is off, and nothing would be looked up"
+    kv_dtype = said.get("kv_cache_dtype", "auto")
+    if kv_dtype != "auto" and kv_dtype not in _KV_BYTES:
+        yield f"the layout of kv_cache_dtype={kv_dtype} is not known here"
+    method = _speculation(said)
+    if method and method not in _DRAFTLESS and not method.endswith("mtp"):
+        yield f"speculation with {method}: its draft's cache fails together with LMCache under load"
+
+
+def _cpu_obstacle(model: ModelFacts) -> str:
+    if model.kv.linear_layers:
+        return "no GPU, and layers of linear attention: LMCache has no CPU path for their state"
+    return ""
+
+
+def _speculation(said: Mapping[str, Any]) -> str:
+    """Return the method; a draft model without one is vLLM's `draft_model`."""
+    config = said.get("speculative_config") or {}
+    asked = "spec_method" in said or "spec_model" in said or bool(config)
+    return str(config.get("method") or said.get("spec_method") or "draft_model") if asked else ""
+
+
+def engine_cache(use: EngineUse, host: HostFacts, model: ModelFacts) -> EngineCache:
+    """Return what the engine's own cache holds, from what its processes may take and the weights leave."""
+    whole = model.kv.rank_bytes(use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers)
+    per_token = ceil(whole / use.stages)
+    if use.kv_space_bytes:
+        reason = f"{use.kv_space_bytes / GIB:g} GiB set aside for each rank"
+        return EngineCache(use.kv_space_bytes // per_token, use.kv_space_bytes * use.ranks, reason)
+    if not host.gpus or model.weight_bytes is None:
+        return EngineCache(None, None, "the size of the weights is not known")
+    memory = min(gpu.memory_bytes for gpu in host.gpus)
+    weights = model.weight_bytes * use.weight_width // (use.tensor_parallel * use.stages)
+    left = int(memory * use.memory_share) - weights - ACTIVATION_BYTES
+    reason = (
+        f"{use.memory_share:g} of {memory / GIB:.1f} GiB on each GPU, less {weights / GIB:.1f} GiB of weights "
+        f"({model.weights_from}) and {ACTIVATION_BYTES / GIB:g} GiB for activations"
+    )
+    if left < per_token:
+        return EngineCache(0, 0, f"the weights do not fit: {reason}")
+    if model.kv.window_layers:
+        reason += "; at least, as it drops what is outside a layer's window"
+    return EngineCache(left // per_token, left * use.ranks, reason)

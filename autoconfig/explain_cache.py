@@ -1,0 +1,46 @@
+"""Shows a CachePlan: what a token takes, what the engine holds, and what the tiers below it would."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from autoconfig.advice import tokens
+from autoconfig.plan import CachePlan
+from autoconfig.tiers import gib
+
+ASKED = "option.lmcache_auto_config=true"
+
+
+def cache_rows(plan: CachePlan) -> Iterator[list[str]]:
+    """Yield label, figure and reason; a reason on a row of its own belongs to the one above."""
+    yield ["a token", f"{plan.bytes_per_token / 1024:.4g} KiB", plan.layout]
+    yield ["the engine's own cache", *_engine(plan)]
+    if plan.off:
+        yield ["tiers below it", "none", plan.off]
+    else:
+        held = f"{tokens(plan.cpu_tokens)} tokens, with {ASKED}; {gib(plan.headroom_bytes)} stay available"
+        yield ["RAM tier", gib(plan.cpu_bytes), held]
+    yield from (["", "", reason] for reason in plan.cpu_reasons)
+    disk_reasons = plan.disk_reasons
+    if plan.disk_bytes:
+        held = f"{tokens(plan.disk_tokens)} tokens in {plan.disk_path}"
+        yield ["disk tier", gib(plan.disk_bytes), held]
+    elif disk_reasons:
+        yield ["disk tier", "none", disk_reasons[0]]
+        disk_reasons = disk_reasons[1:]
+    yield from (["", "", reason] for reason in disk_reasons)
+    if not plan.off:
+        yield ["chunk", str(plan.chunk_tokens), "tokens that are kept and found together"]
+    yield from (["when it pays" if number == 0 else "", "", line] for number, line in enumerate(plan.advice))
+
+
+def _engine(plan: CachePlan) -> tuple[str, str]:
+    if plan.engine.tokens is None:
+        return "unknown", plan.engine.reason
+    copies = f" x {plan.copies}" if plan.copies > 1 else ""
+    return f"{tokens(plan.engine.tokens)} tokens{copies}", plan.engine.reason
+
+
+def cache_document(plan: CachePlan) -> dict[str, Any]:
+    """Return the plan as plain JSON values, with the tokens each tier holds."""
+    return {"asked_with": ASKED, **asdict(plan), "cpu_tokens": plan.cpu_tokens, "disk_tokens": plan.disk_tokens}

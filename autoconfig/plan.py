@@ -1,0 +1,130 @@
+"""Plans the cache below the engine's own: how much RAM, how much disk, and why; arithmetic on facts, nothing else.
+
+What is planned never takes more RAM than is available less what the engine, the system and the start need themselves.
+"""
+
+from dataclasses import dataclass, replace
+
+from autoconfig.advice import advice
+from autoconfig.engine_cache import GIB, EngineCache, EngineUse, engine_cache
+from autoconfig.host import HostFacts
+from autoconfig.model import ModelFacts
+from autoconfig.tiers import CacheWishes, disk_tier, gib, ram_tier
+
+# Judgements, to be tuned by measurement. LMCache's unit is the chunk; this many at least are in flight between the
+# engine and the tiers.
+CHUNK_TOKENS = 256
+CHUNKS_IN_FLIGHT = 64
+SMALLEST_BYTES = GIB
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """The tiers below the engine's cache; without any, `off` says why."""
+
+    bytes_per_token: int
+    """On the whole node, as LMCache keeps them."""
+    layout: str
+    engine: EngineCache
+    copies: int
+    chunk_tokens: int
+    cpu_bytes: int = 0
+    disk_bytes: int = 0
+    disk_path: str = ""
+    headroom_bytes: int = 0
+    """RAM that stays available beside the cache, for the engine and everything else."""
+    off: str = ""
+    cpu_reasons: tuple[str, ...] = ()
+    disk_reasons: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    @property
+    def cpu_tokens(self) -> int:
+        """Tokens the tier in RAM holds."""
+        return self.cpu_bytes // self.bytes_per_token
+
+    @property
+    def disk_tokens(self) -> int:
+        """Tokens the tier on disk holds."""
+        return self.disk_bytes // self.bytes_per_token
+
+
+def plan_cache(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts) -> CachePlan:
+    """Decide both tiers, or none."""
+    per_token = model.kv.node_bytes(
+        use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers
+    )
+    engine = engine_cache(use, host, model)
+    plan = CachePlan(
+        bytes_per_token=per_token,
+        layout=_layout(use, model),
+        engine=engine,
+        copies=use.copies,
+        chunk_tokens=-(-CHUNK_TOKENS // use.block_tokens) * use.block_tokens,
+        headroom_bytes=host.ram_available_bytes,
+    )
+    if use.obstacle or engine.tokens == 0:
+        return _without(plan, use.obstacle or engine.reason)
+    least, why = _least(wishes, use, model, plan)
+    ram = ram_tier(wishes, use, host, model, least)
+    staging = CHUNKS_IN_FLIGHT * plan.chunk_tokens * per_token
+    plan = replace(plan, cpu_reasons=ram.reasons)
+    if ram.size_bytes < staging:
+        return _without(plan, f"{gib(ram.size_bytes)} of RAM is left; {CHUNKS_IN_FLIGHT} chunks take {gib(staging)}")
+    disk = disk_tier(wishes, host, ram.size_bytes)
+    plan = replace(plan, disk_reasons=disk.reasons)
+    if ram.size_bytes < least <= disk.size_bytes:
+        staged = f"too little alone, as less than {gib(least)} {why}; it stages the disk tier"
+        plan = replace(plan, cpu_reasons=(*ram.reasons, staged))
+    elif ram.size_bytes < least:
+        return _without(plan, f"{gib(ram.size_bytes)} of RAM is left for it, and less than {gib(least)} {why}")
+    plan = replace(
+        plan,
+        cpu_bytes=ram.size_bytes,
+        disk_bytes=disk.size_bytes,
+        disk_path=wishes.disk_path if disk.size_bytes else "",
+        headroom_bytes=host.ram_available_bytes - ram.size_bytes,
+    )
+    return replace(plan, advice=tuple(advice(engine.tokens, plan.cpu_tokens, plan.disk_tokens, use.copies)))
+
+
+def _without(plan: CachePlan, reason: str) -> CachePlan:
+    return replace(plan, off=reason, advice=tuple(advice(plan.engine.tokens, 0, 0, plan.copies)))
+
+
+def _least(wishes: CacheWishes, use: EngineUse, model: ModelFacts, plan: CachePlan) -> tuple[int, str]:
+    """Return the size below which the cache is not worth its RAM, and why."""
+    if wishes.min_cpu_bytes is not None:
+        return wishes.min_cpu_bytes, "is refused by option.lmcache_min_cpu_gb"
+    context = use.context or model.context or 0
+    engine = (plan.engine.tokens or 0) * use.copies
+    bounds = [
+        (SMALLEST_BYTES, "holds next to nothing"),
+        (2 * context * plan.bytes_per_token, f"does not hold two contexts of {context} tokens"),
+        (engine * plan.bytes_per_token, "is a copy of what the engine's own cache holds"),
+    ]
+    least, why = max(bounds)
+    # A cap is a judgement as well, and the operator's.
+    return (min(least, wishes.max_cpu_bytes), why) if wishes.max_cpu_bytes is not None else (least, why)
+
+
+def _layout(use: EngineUse, model: ModelFacts) -> str:
+    """Say in words what a token consists of."""
+    kv = model.kv
+    layers = f"{kv.layers + use.draft_layers} layers"
+    if kv.latent_size:
+        parts = [f"{layers} of {kv.latent_size} latent numbers (MLA), kept once for all ranks"]
+    else:
+        width = f"{use.number_bytes} byte{'s' * (use.number_bytes > 1)} a number"
+        parts = [f"{layers}, {kv.kv_heads} KV heads of {kv.head_size}, {width}"]
+    if not kv.latent_size and use.tensor_parallel > kv.kv_heads:
+        parts.append(f"copied for tensor parallel {use.tensor_parallel}")
+    if kv.indexer_bytes:
+        parts.append(f"{kv.indexer_bytes} bytes a layer for the sparse-attention index")
+    if kv.window_layers:
+        parts.append(f"{kv.window_layers} layers see {kv.window} tokens only and are kept in full")
+    if kv.linear_layers:
+        parts.append(f"{kv.linear_layers} more layers keep a fixed state, not counted")
+    if use.draft_layers:
+        parts.append(f"{use.draft_layers} of them drafts")
+    return "; ".join(parts)

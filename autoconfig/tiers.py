@@ -1,0 +1,153 @@
+"""Sizes the two tiers below the engine's cache, RAM and disk: what is free, less what others need, cut by every cap."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import floor
+
+from autoconfig.engine_cache import GIB, EngineUse
+from autoconfig.host import HostFacts
+from autoconfig.host_disks import Mount, mount_of
+from autoconfig.model import ModelFacts
+from autoconfig.values import Value
+
+MIB = 1 << 20
+# LMI's, which is on the instance store of a SageMaker instance that has one.
+DISK_PATH = "/tmp"
+# Judgements, to be tuned by measurement. RAM: for the system, and for each of the engine's processes.
+SYSTEM_BYTES, SYSTEM_SHARE = 4 * GIB, 0.05
+PROCESS_BYTES = 2 * GIB
+MOST_OF_RAM = 0.8
+# A release's usual largest file, where it cannot be seen: what a rank holds of the weights while it loads them.
+USUAL_FILE_BYTES = 5 * GIB
+# Disk: what is left for everything else there, and what is too little to bother.
+MOST_OF_DISK, DISK_LEFT_BYTES = 0.8, 10 * GIB
+SMALLEST_DISK_BYTES, SMALLEST_FORCED_BYTES = 10 * GIB, GIB
+
+
+@dataclass(frozen=True, slots=True)
+class CacheWishes:
+    """What the operator says about the tiers, where he does not leave it to us."""
+
+    min_cpu_bytes: int | None = None
+    max_cpu_bytes: int | None = None
+    max_disk_bytes: int | None = None
+    force_disk: bool = False
+    disk_path: str = DISK_PATH
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value]) -> "CacheWishes":
+        """Read them from the resolved options."""
+        said = {name: value.value for name, value in values.items() if value.value is not None}
+
+        def size(name: str) -> int | None:
+            return floor(said[name] * GIB) if name in said else None
+
+        return cls(
+            size("lmcache_min_cpu_gb"),
+            size("lmcache_max_cpu_gb"),
+            size("lmcache_max_disk_gb"),
+            said.get("lmcache_force_disk", False),
+            said.get("lmcache_disk_path", DISK_PATH),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What one tier comes to: 0 bytes where there is none, and everything that decided it."""
+
+    size_bytes: int
+    reasons: tuple[str, ...]
+
+
+def ram_tier(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts, least: int) -> Tier:
+    """Take what everything else leaves of the available RAM, cut by each cap in turn; below `least` it is useless."""
+    available = host.ram_available_bytes
+    needs = dict(_needs(use, host, model))
+    bound = f" ({host.ram_bound_by})" if host.ram_bound_by else ""
+    listed = ", ".join(f"{gib(size)} {what}" for what, size in needs.items())
+    reasons = [f"{gib(available)} of {gib(host.ram_total_bytes)} available{bound}, less {listed}"]
+    size = max(0, available - sum(needs.values()))
+    for cap, why in _ram_caps(wishes, host, least):
+        if cap < size:
+            size = cap
+            reasons.append(f"cut to {gib(cap)}: {why}")
+    if not host.gpus and host.shm_free_bytes is not None and 0.9 * host.shm_free_bytes < least:
+        reasons.append(f"copied through sockets: /dev/shm has only {gib(host.shm_free_bytes)}, shared memory is faster")
+    if host.gpus and host.memlock_bytes is not None and host.memlock_bytes < size:
+        reasons.append(
+            f"RLIMIT_MEMLOCK is {gib(host.memlock_bytes)}: no cap, as LMCache pins through CUDA (not measured)"
+        )
+    return Tier(_rounded(size), tuple(reasons))
+
+
+def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple[str, int]]:
+    """Yield what else needs RAM: mapped pages of the weights' files are given back, and are not counted on a GPU."""
+    yield "for the system", max(SYSTEM_BYTES, floor(SYSTEM_SHARE * host.ram_total_bytes))
+    yield f"for {use.ranks} process{'es' * (use.ranks > 1)}", PROCESS_BYTES * use.ranks
+    largest = model.largest_file_bytes or min(USUAL_FILE_BYTES, model.weight_bytes or USUAL_FILE_BYTES)
+    if host.gpus:
+        yield "to load the weights", largest * use.ranks
+        return
+    yield "of weights", (model.weight_bytes or USUAL_FILE_BYTES) * use.weight_width * use.copies
+    yield "to load them", largest
+    yield "of the engine's cache", (use.kv_space_bytes or 0) * use.ranks
+
+
+def _ram_caps(wishes: CacheWishes, host: HostFacts, least: int) -> Iterator[tuple[int, str]]:
+    yield floor(MOST_OF_RAM * host.ram_available_bytes), f"{MOST_OF_RAM:.0%} of what is available at most"
+    if not host.gpus and host.shm_free_bytes is not None and (shared := floor(0.9 * host.shm_free_bytes)) >= least:
+        yield shared, f"0.9 of the {gib(host.shm_free_bytes)} free in /dev/shm"
+    if wishes.max_cpu_bytes is not None:
+        yield wishes.max_cpu_bytes, "option.lmcache_max_cpu_gb"
+
+
+def disk_tier(wishes: CacheWishes, host: HostFacts, ram_bytes: int) -> Tier:
+    """Take most of what is free where the disk is fit, and much larger than the tier above it."""
+    if wishes.max_disk_bytes == 0:
+        return Tier(0, ("option.lmcache_max_disk_gb=0",))
+    mount = mount_of(wishes.disk_path, host.mounts)
+    if mount is None:
+        return Tier(0, (f"what {wishes.disk_path} is on is not known",))
+    if unfit := _unfit(mount, forced=wishes.force_disk):
+        return Tier(0, (f"{wishes.disk_path} is on {unfit}",))
+    reasons = [f"{gib(mount.free_bytes)} free on {mount.path} ({mount.filesystem}, {mount.storage})"]
+    size = mount.free_bytes
+    for cap, why in _disk_caps(wishes, mount):
+        if cap < size:
+            size = max(0, cap)
+            reasons.append(f"cut to {gib(size)}: {why}")
+    small = max(SMALLEST_DISK_BYTES, 2 * ram_bytes) if not wishes.force_disk else SMALLEST_FORCED_BYTES
+    if size < small:
+        return Tier(0, (f"less than {gib(small)} is not worth it beside {gib(ram_bytes)} of RAM", *reasons))
+    reasons.append("not measured: O_DIRECT and speed, which decide at the start")
+    return Tier(_rounded(size), tuple(reasons))
+
+
+def _disk_caps(wishes: CacheWishes, mount: Mount) -> Iterator[tuple[int, str]]:
+    yield floor(MOST_OF_DISK * mount.free_bytes), f"{MOST_OF_DISK:.0%} of what is free at most"
+    yield mount.free_bytes - DISK_LEFT_BYTES, f"{gib(DISK_LEFT_BYTES)} stay free"
+    if wishes.max_disk_bytes is not None:
+        yield wishes.max_disk_bytes, "option.lmcache_max_disk_gb"
+
+
+def _unfit(mount: Mount, *, forced: bool) -> str:
+    if mount.storage == "memory":
+        return f"{mount.filesystem}, which is RAM"
+    if mount.storage == "network":
+        return f"{mount.filesystem}, a network file system"
+    if mount.storage == "EBS" and not forced:
+        return "an EBS volume, which is read over the network; option.lmcache_force_disk=true takes it"
+    return ""
+
+
+def _rounded(size: int) -> int:
+    """Round down to a tenth of a GiB; never to whole ones, which would make a small cache none."""
+    # One more, because a tenth of a GiB is no whole number of bytes: 44.8 GiB are to stay 44.8.
+    return min(size, (size + 1) * 10 // GIB * GIB // 10)
+
+
+def gib(size: int) -> str:
+    """Write a size as an operator reads it, never as more than it is."""
+    # One more: a tier of 142.4 GiB is whole bytes, and so a fraction of one below.
+    tenths = (size + 1) * 10
+    return f"{tenths // GIB / 10:,.1f} GiB" if tenths >= GIB else f"{tenths // MIB / 10:.1f} MiB"
