@@ -64,6 +64,11 @@ class RequestError(HandlerError):
         return error_body(self.status, self.message, self.param)
 
 
+def retry_headers(status: int) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header that tells a caller to come back, for the statuses where that helps."""
+    return ((b"retry-after", b"1"),) if status in (429, 503) else ()
+
+
 def one_line(text: str) -> str:
     """Fold a message into one line: no traceback lines, no links to a validator's documentation."""
     return _SPACE.sub(" ", _POINTER.sub("", _FILE_LINE.sub("", text))).strip()

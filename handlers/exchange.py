@@ -11,7 +11,7 @@ from typing import Literal
 
 from starlette.types import Message, Receive, Scope, Send
 
-from handlers.errors import RequestError
+from handlers.errors import RequestError, retry_headers
 from handlers.streams import StreamFormat, record
 
 Reason = Literal["caller left", "deadline", "shutdown"]
@@ -125,8 +125,7 @@ class Exchange:
         if self.finished:
             return
         if self.status is None:
-            retry = ((b"retry-after", b"1"),) if error.status in (429, 503) else ()
-            await self.respond(error.status, error.body(), headers=retry)
+            await self.respond(error.status, error.body(), headers=retry_headers(error.status))
         else:
             await self.write(record(error.body(), self.stream_format), more=False)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from starlette.types import Message
 
-from handlers.errors import RequestError, from_engine, status_of
+from handlers.errors import RequestError, from_engine, retry_headers, status_of
 from handlers.exchange import Exchange
 from handlers.streams import CONTENT_TYPES, Rewrite, StreamFormat, end, record
 
@@ -102,9 +102,8 @@ class Reply:
         if self._status >= 400:
             headers = [header for header in headers if header[0] != b"content-type"]
             headers.append((b"content-type", b"application/json"))
-        if self._status in (429, 503):
-            headers.append((b"retry-after", b"1"))
-        await self._exchange.start(self._status, [*headers, (b"content-length", str(len(body)).encode())])
+        length = (b"content-length", str(len(body)).encode())
+        await self._exchange.start(self._status, [*headers, *retry_headers(self._status), length])
         await self._exchange.write(body, more=False)
 
     async def _stream(self, chunk: bytes, more: bool) -> None:
