@@ -32,6 +32,37 @@ class ServingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """What the worker knows of the LMCache server below its engine."""
+
+    status_file: str
+    """Written by whoever watches the server, as a CacheStatus; read before the engine starts, and for /metrics."""
+    http_port: int
+    """Of the server's own HTTP interface, on loopback."""
+    start_seconds: float
+    """How long the worker waits for the server to be up before it starts without a cache."""
+    chunk_tokens: int
+    bytes_per_token: int
+    kv_dtype: str
+    """What the tiers were sized for, as vLLM names it; the worker compares it with what the engine really uses."""
+    salt: str = ""
+    """What every entry is salted with beside the caller's own salt: a fingerprint where tiers are shared, else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatus:
+    """What the cache server's watcher tells: the content of CacheSettings.status_file, as one JSON object."""
+
+    state: Literal["starting", "up", "down", "off"]
+    """`down` is being restarted; `off` stays off for as long as this container lives."""
+    reason: str = ""
+    restarts: int = 0
+    cpu_bytes: int = 0
+    disk_bytes: int = 0
+    """The tiers' sizes as started, which may be smaller than planned."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerPlan:
     """Everything the worker process needs to load one model and serve it."""
 
@@ -46,6 +77,8 @@ class WorkerPlan:
     """Tokens for vLLM's own command-line parser, without the program name."""
     serving: ServingSettings
     run_directory: str
+    cache: CacheSettings | None = None
+    """None: no LMCache server belongs to this start."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values, the form `launch-plan.json` holds under "worker"."""
@@ -59,6 +92,7 @@ class WorkerPlan:
         given["model_names"] = tuple(given["model_names"])
         given["engine_arguments"] = tuple(given["engine_arguments"])
         given["serving"] = ServingSettings(**given["serving"])
+        given["cache"] = CacheSettings(**given["cache"]) if given["cache"] else None
         return cls(**given)
 
 
