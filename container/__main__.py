@@ -1,14 +1,18 @@
 """The command line: `python -m container [serve | explain | schema | version]`; SageMaker calls it with `serve`."""
 
 import argparse
+import difflib
 import json
 import os
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from autoconfig.errors import ConfigErrors
+from autoconfig.errors import ConfigErrors, UnknownNameError
 from container.errors import Exit, PreparationError
 
 VERSION = "0.1.0"
@@ -26,9 +30,10 @@ def main(arguments: list[str]) -> int:
     """Run one verb and return the exit status."""
     if not arguments or (arguments[0] not in (*_VERBS, "-h", "--help") and arguments[0].startswith("-")):
         arguments = ["serve", *arguments]
-    given, unknown = _parser().parse_known_args(arguments)
-    if unknown and given.verb != "serve":
-        print(f"{given.verb}: unknown arguments: {' '.join(unknown)}", file=sys.stderr)
+    parser, verbs = _parsers()
+    given, unknown = parser.parse_known_args(arguments)
+    if mistakes := list(_mistakes(given.verb, unknown, verbs)):
+        print(ConfigErrors(mistakes), file=sys.stderr)
         return Exit.CONFIGURATION
     if given.verb != "serve":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` has seen enough: end quietly, as other commands do
@@ -47,7 +52,8 @@ def main(arguments: list[str]) -> int:
         return Exit.CONFIGURATION
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the whole command line, and those of the verbs."""
     parser = argparse.ArgumentParser(
         prog="python -m container",
         description="Serve a large language model with vLLM behind SageMaker's hosting contract.",
@@ -58,13 +64,30 @@ def _parser() -> argparse.ArgumentParser:
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument("--model-dir", type=Path, metavar="DIR", help="holds serving.properties, model files, or both")
     where.add_argument("--port", type=int, help="where to listen (8080, or SAGEMAKER_BIND_TO_PORT)")
-    verbs.add_parser("serve", parents=[where], help="start the model and serve it until SIGTERM (the default verb)")
-    explain = verbs.add_parser("explain", parents=[where], help="print what serve would do, and why; start nothing")
+    both: dict[str, Any] = {"parents": [where], "allow_abbrev": False}
+    verbs.add_parser("serve", **both, help="start the model and serve it until SIGTERM (the default verb)")
+    explain = verbs.add_parser("explain", **both, help="print what serve would do, and why; start nothing")
     explain.add_argument("--json", action="store_true", help="as one JSON object")
     explain.add_argument("--instance", metavar="TYPE", help="plan for a SageMaker instance type, such as ml.g5.2xlarge")
     verbs.add_parser("schema", help="print the JSON Schema of all options")
     verbs.add_parser("version", help="print the versions of this server and of its engine")
-    return parser
+    return parser, verbs.choices
+
+
+def _mistakes(verb: str, unknown: list[str], verbs: dict[str, argparse.ArgumentParser]) -> Iterator[UnknownNameError]:
+    """Tell what of the unknown arguments is a mistake; what else a platform may add to `serve` is not."""
+    names = {name: re.findall(r"--[a-z-]+", parser.format_usage()) for name, parser in verbs.items()}
+    may_be_value = False
+    for argument in unknown:
+        option = argument.split("=")[0]
+        if option.startswith("-"):
+            others = [f"`{other}`" for other in verbs if option in names[other]]
+            near = difflib.get_close_matches(option, names[verb], n=1)
+            hint = f"{' and '.join(others)} does" if others else f"did you mean {near[0]}?" if near else "see --help"
+            yield UnknownNameError(f"`{verb}` takes no {option}; {hint}")
+        elif verb != "serve" and not may_be_value:
+            yield UnknownNameError(f"`{verb}` takes no argument {argument}; see --help")
+        may_be_value = option.startswith("-") and "=" not in argument
 
 
 def _explain(given: argparse.Namespace) -> int:

@@ -162,6 +162,28 @@ def test_an_argument_that_serve_does_not_know_is_diagnosed_and_ignored(tmp_path:
     assert "serve takes no such arguments, ignored: surprise" in said
 
 
+def test_options_that_serve_does_not_have_are_all_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    arguments = ("--instance", "ml.g5.xlarge", "--json", "--prot=8081", "--model_dir", "x", "surprise", "-q")
+    refused = (
+        "`serve` takes no --instance; `explain` does\n"
+        "`serve` takes no --json; `explain` does\n"
+        "`serve` takes no --prot; did you mean --port?\n"
+        "`serve` takes no --model_dir; did you mean --model-dir?\n"
+        "`serve` takes no -q; see --help\n"
+    )
+    assert run(tmp_path, "serve", *arguments) == (2, refused)
+    assert run(tmp_path, *arguments) == (2, refused)
+
+
+def test_an_option_is_not_guessed_from_its_beginning(tmp_path: Path) -> None:
+    assert run(tmp_path, "serve", "--por", "8081") == (2, "`serve` takes no --por; did you mean --port?\n")
+
+
+def test_explain_takes_nothing_that_it_does_not_know(tmp_path: Path) -> None:
+    refused = "`explain` takes no argument surprise; see --help\n`explain` takes no --jsn; did you mean --json?\n"
+    assert run(tmp_path, "explain", "surprise", "--jsn") == (2, refused)
+
+
 def test_a_run_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(tmp_path)
     code, said = run(tmp_path, "serve")
