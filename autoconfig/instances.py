@@ -74,10 +74,22 @@ def _row(name: str, row: dict[str, Any]) -> InstanceFacts:
 
 
 def instance(name: str) -> InstanceFacts:
-    """Return a type's facts; `p5.48xlarge` is taken for `ml.p5.48xlarge`. An unknown one raises, with the nearest."""
+    """Return a type's facts; `p5.48xlarge` is taken for `ml.p5.48xlarge`. An unknown one raises, with what is near."""
     full = name if name.startswith("ml.") else f"ml.{name}"
     if found := table().get(full):
         return found
-    near = difflib.get_close_matches(full, table(), n=3, cutoff=0.5)
-    hint = f" Did you mean {', '.join(near)}?" if near else ""
-    raise ConfigErrors([UnknownNameError(f"--instance {name}: not in the table of GPU instance types.{hint}")])
+    raise ConfigErrors([UnknownNameError(f"--instance {name}: not in the table of GPU instance types. {_hint(full)}")])
+
+
+def _hint(unknown: str) -> str:
+    """Name what a slip of the finger explains, else a known family's sizes, else all families."""
+    if near := difflib.get_close_matches(unknown, table(), n=2, cutoff=0.93):  # m5 for g5 is no slip: 0.92
+        return f"Did you mean {' or '.join(near)}?"
+    families: dict[str, list[str]] = {}
+    for known in table():
+        _, family, size = known.split(".")
+        families.setdefault(family, []).append(size)
+    family = unknown.split(".")[1]
+    if family in families:
+        return f"{family} comes as {', '.join(families[family])}."
+    return f"It holds these families: {', '.join(families)}."

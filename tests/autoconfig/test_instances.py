@@ -36,9 +36,25 @@ def test_the_prefix_may_be_left_out() -> None:
     assert instance("g5.xlarge") is instance("ml.g5.xlarge")
 
 
-def test_an_unknown_type_is_told_with_the_nearest_names() -> None:
-    with pytest.raises(ConfigErrors, match=r"--instance ml\.p4d3\.24xlarge: not in the table.*ml\.p4d\.24xlarge"):
-        instance("ml.p4d3.24xlarge")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ml.p4d3.24xlarge", "Did you mean ml.p4d.24xlarge or ml.p4de.24xlarge?"),
+        ("p5en.48xlagre", "Did you mean ml.p5en.48xlarge?"),
+        ("g7.huge", "g7 comes as 2xlarge, 4xlarge, 8xlarge, 12xlarge, 24xlarge, 48xlarge."),
+        ("p5", "p5 comes as 4xlarge, 48xlarge."),
+    ],
+)
+def test_an_unknown_type_is_told_with_what_is_really_near(name: str, hint: str) -> None:
+    with pytest.raises(ConfigErrors) as refused:
+        instance(name)
+    assert str(refused.value) == f"--instance {name}: not in the table of GPU instance types. {hint}"
+
+
+@pytest.mark.parametrize("name", ["nope", "ml.m5.xlarge", "inf2.xlarge"])
+def test_a_type_that_is_near_none_is_told_with_the_families(name: str) -> None:
+    with pytest.raises(ConfigErrors, match=r"It holds these families: g4dn, g5, .*, p6e-gb200\.$"):
+        instance(name)
 
 
 def test_what_nobody_has_checked_is_said() -> None:
