@@ -26,6 +26,20 @@ class Mount:
     storage: Storage
 
 
+@dataclass(frozen=True, slots=True)
+class DiskProbe:
+    """What writing to and reading from a directory showed; `explain` without --probe knows of none."""
+
+    path: str
+    writable: bool
+    odirect: bool
+    """Whether files can be read and written past the page cache."""
+    read_bytes_per_second: float | None = None
+    write_bytes_per_second: float | None = None
+    reason: str = ""
+    """Why it cannot be written, or could not be measured."""
+
+
 def mounts(root: Path) -> tuple[Mount, ...]:
     """Return the file systems that hold files; of several mounted at one place, the last, which is the one seen."""
     seen = {line.path: line for line in mounts_below(root)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from autoconfig.advice import advice
 from autoconfig.engine_cache import GIB, EngineCache, EngineUse, engine_cache
 from autoconfig.host import HostFacts
+from autoconfig.host_disks import DiskProbe
 from autoconfig.model import ModelFacts
 from autoconfig.tiers import CacheWishes, disk_tier, gib, ram_tier
 
@@ -31,6 +32,8 @@ class CachePlan:
     cpu_bytes: int = 0
     disk_bytes: int = 0
     disk_path: str = ""
+    odirect: bool | None = None
+    """Whether the disk tier goes past the page cache; None is not measured."""
     headroom_bytes: int = 0
     """RAM that stays available beside the cache, for the engine and everything else."""
     off: str = ""
@@ -49,8 +52,10 @@ class CachePlan:
         return self.disk_bytes // self.bytes_per_token
 
 
-def plan_cache(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts) -> CachePlan:
-    """Decide both tiers, or none."""
+def plan_cache(
+    wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts, probe: DiskProbe | None = None
+) -> CachePlan:
+    """Decide both tiers, or none; without a probe of wishes.disk_path, speed and O_DIRECT count as not measured."""
     per_token = model.kv.node_bytes(
         use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers
     )
@@ -71,7 +76,7 @@ def plan_cache(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: Mode
     plan = replace(plan, cpu_reasons=ram.reasons)
     if ram.size_bytes < staging:
         return _without(plan, f"{gib(ram.size_bytes)} of RAM is left; {CHUNKS_IN_FLIGHT} chunks take {gib(staging)}")
-    disk = disk_tier(wishes, host, ram.size_bytes)
+    disk = disk_tier(wishes, host, ram.size_bytes, probe)
     plan = replace(plan, disk_reasons=disk.reasons)
     if ram.size_bytes < least <= disk.size_bytes:
         staged = f"too little alone, as less than {gib(least)} {why}; it stages the disk tier"
@@ -83,6 +88,7 @@ def plan_cache(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: Mode
         cpu_bytes=ram.size_bytes,
         disk_bytes=disk.size_bytes,
         disk_path=wishes.disk_path if disk.size_bytes else "",
+        odirect=probe.odirect if probe and disk.size_bytes else None,
         headroom_bytes=host.ram_available_bytes - ram.size_bytes,
     )
     return replace(plan, advice=tuple(advice(engine.tokens, plan.cpu_tokens, plan.disk_tokens, use.copies)))

@@ -6,7 +6,7 @@ from math import floor
 
 from autoconfig.engine_cache import GIB, EngineUse
 from autoconfig.host import HostFacts
-from autoconfig.host_disks import Mount, mount_of
+from autoconfig.host_disks import DiskProbe, Mount, mount_of
 from autoconfig.model import ModelFacts
 from autoconfig.values import Value
 
@@ -21,6 +21,10 @@ MOST_OF_RAM = 0.8
 USUAL_FILE_BYTES = 5 * GIB
 # Disk: what is left for everything else there, and what is too little to bother.
 MOST_OF_DISK, DISK_LEFT_BYTES = 0.8, 10 * GIB
+# What a token's cache takes to read is to be well below what computing it takes, which is known only once the model
+# runs: 10,000 tokens/s of 56 KiB would be 0.6 GB/s on a GPU, a tenth of that on a CPU. This floor keeps away what
+# helps in neither case, such as a small EBS volume (0.125 GB/s).
+SLOWEST_DISK = 0.2e9
 SMALLEST_DISK_BYTES, SMALLEST_FORCED_BYTES = 10 * GIB, GIB
 
 
@@ -101,7 +105,7 @@ def _ram_caps(wishes: CacheWishes, host: HostFacts, least: int) -> Iterator[tupl
         yield wishes.max_cpu_bytes, "option.lmcache_max_cpu_gb"
 
 
-def disk_tier(wishes: CacheWishes, host: HostFacts, ram_bytes: int) -> Tier:
+def disk_tier(wishes: CacheWishes, host: HostFacts, ram_bytes: int, probe: DiskProbe | None = None) -> Tier:
     """Take most of what is free where the disk is fit, and much larger than the tier above it."""
     if wishes.max_disk_bytes == 0:
         return Tier(0, ("option.lmcache_max_disk_gb=0",))
@@ -119,7 +123,12 @@ def disk_tier(wishes: CacheWishes, host: HostFacts, ram_bytes: int) -> Tier:
     small = max(SMALLEST_DISK_BYTES, 2 * ram_bytes) if not wishes.force_disk else SMALLEST_FORCED_BYTES
     if size < small:
         return Tier(0, (f"less than {gib(small)} is not worth it beside {gib(ram_bytes)} of RAM", *reasons))
-    reasons.append("not measured: O_DIRECT and speed, which decide at the start")
+    if probe is None:
+        reasons.append("not measured: O_DIRECT and speed, which decide at the start")
+    elif unusable := _unusable(probe, forced=wishes.force_disk):
+        return Tier(0, (unusable, *reasons))
+    else:
+        reasons.append(_measured(probe))
     return Tier(_rounded(size), tuple(reasons))
 
 
@@ -138,6 +147,32 @@ def _unfit(mount: Mount, *, forced: bool) -> str:
     if mount.storage == "EBS" and not forced:
         return "an EBS volume, which is read over the network; option.lmcache_force_disk=true takes it"
     return ""
+
+
+def _unusable(probe: DiskProbe, *, forced: bool) -> str:
+    if not probe.writable:
+        return f"{probe.path} cannot be written: {probe.reason}"
+    read = probe.read_bytes_per_second
+    if read is not None and read < SLOWEST_DISK and not forced:
+        return (
+            f"{probe.path} reads {_speed(read)}, and less than {_speed(SLOWEST_DISK)} is hardly faster than computing "
+            "anew; option.lmcache_force_disk=true takes it"
+        )
+    return ""
+
+
+def _measured(probe: DiskProbe) -> str:
+    speeds = [
+        f"{what} {_speed(speed)}"
+        for what, speed in (("reads", probe.read_bytes_per_second), ("writes", probe.write_bytes_per_second))
+        if speed is not None
+    ]
+    direct = "with O_DIRECT" if probe.odirect else "without O_DIRECT, which it does not take, through the page cache"
+    return f"measured: {', '.join(speeds) or 'can be written'} {direct}"
+
+
+def _speed(bytes_per_second: float) -> str:
+    return f"{bytes_per_second / 1e9:.2f} GB/s"
 
 
 def _rounded(size: int) -> int:
