@@ -31,14 +31,14 @@ class Workload:
     output_tokens: int
 
     def requests(self, cell: Cell) -> int:
-        """Return how many requests a cell sends: enough for a 99th percentile, and a few rounds of all clients."""
-        return 100 + 5 * cell.concurrency
+        """Return how many requests a cell sends in one turn: seconds' worth, as turns are many; vLLM's client has one."""
+        return 24 + 4 * cell.concurrency if cell.client == "own" else 100 + 5 * cell.concurrency
 
 
-def table(concurrencies: list[int]) -> list[Cell]:
-    """List every cell; vLLM's client knows only streams."""
+def table(concurrencies: list[int]) -> tuple[list[Cell], list[Cell]]:
+    """List the cells of our client and of vLLM's, which knows only streams."""
     own = [Cell("own", stream, concurrency) for stream in (True, False) for concurrency in concurrencies]
-    return own + [Cell("vllm bench", True, concurrency) for concurrency in concurrencies]
+    return own, [Cell("vllm bench", True, concurrency) for concurrency in concurrencies]
 
 
 def bodies(cell: Cell, work: Workload, count: int, seed: str) -> list[Body]:

@@ -1,6 +1,7 @@
-"""Compares this server with plain `vllm serve`: the same model, flags and environment, one after the other, in pairs.
+"""Compares this server with plain `vllm serve`: same model, flags and environment, both up, measured in turns of seconds.
 
-What is left in the ratio is the layer around the engine, for the default model is so small that its steps cost little.
+Turns, because a shared machine's speed drifts by more within a minute than the servers differ; an idle engine costs the
+other nothing. The default model is so small that what is left in the ratio is the layer around the engine.
 `--control` compares plain with plain: what the method itself finds where nothing is to be found.
 """
 
@@ -9,6 +10,8 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,50 +43,64 @@ FOREIGN = ("HF_MODEL_ID", "LMI_", "OPTION_", "SAGEMAKER_", "SERVING_", "SM_", "T
 
 
 def main() -> int:
-    """Run the pairs, and print and keep the table."""
+    """Run the comparison, and print and keep the table."""
     options = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that the server measured is stopped
     options.output = options.output.resolve()  # our server takes a model by its absolute path
     options.output.mkdir(parents=True, exist_ok=True)
     model = options.model or tiny_model.write(options.output)
     work = Workload(model, options.prompt_tokens, options.output_tokens)
-    plain = _plain(model, options.port)
-    contestants = (replace(plain, name=f"{PLAIN} again") if options.control else _ours(model, options.port), plain)
+    plain = _plain(model, options.port + 1)
+    ours = _ours(model, options.port)
+    if options.control:
+        ours = replace(_plain(model, options.port), name=f"{PLAIN} again")
     described = report.surroundings()
     measured: list[report.Measured] = []
-    for pair in range(1, options.pairs + 1):
-        # Every other pair starts with the other server, so that a machine that warms or tires favours neither.
-        for server in contestants if pair % 2 else contestants[::-1]:
-            measured += _one_start(server, pair, work, options)
+    for start in range(options.starts):
+        # Every other start begins with the other server, so that neither always has the fresher machine.
+        servers = (ours, plain) if start % 2 == 0 else (plain, ours)
+        for one in _one_start(servers, start, work, options):
+            measured.append(one)
             report.save(options.output / "overhead.json", described, measured)
-    page = report.markdown(described, measured, contestants[0].name, PLAIN)
+    page = report.markdown(described, measured, ours.name, PLAIN)
     (options.output / "overhead.md").write_text(page)
     print(page)
     return 0
 
 
-def _one_start(server: Server, pair: int, work: Workload, options: argparse.Namespace) -> list[report.Measured]:
-    """Start the server once and measure every cell on it."""
-    measured: list[report.Measured] = []
-    with running(server, options.output / f"{server.name.replace(' ', '-')}.log") as started:
-        print(f"pair {pair} of {options.pairs}: {server.name}, ready in {started.ready_seconds:.0f} s", flush=True)
-        for cell in table(options.concurrency):
-            figures = _measure(started, cell, work, seed=pair)
-            measured.append(report.Measured(pair, server.name, cell, figures))
-            print(f"  {cell}: TTFT {figures.ttft_p50_ms:.1f} ms, {figures.tokens_per_second:.0f} tokens/s", flush=True)
-    return measured
+def _one_start(
+    servers: tuple[Server, ...], start: int, work: Workload, options: argparse.Namespace
+) -> Iterator[report.Measured]:
+    """Start both servers once; yield every cell's figures, taken in turns, and vLLM's own client once at the end."""
+    with ExitStack() as block:
+        logs = [options.output / f"{server.name.replace(' ', '-')}.log" for server in servers]
+        up = [block.enter_context(running(server, log)) for server, log in zip(servers, logs, strict=True)]
+        ready = ", ".join(f"{one.server.name} after {one.ready_seconds:.0f} s" for one in up)
+        print(f"start {start + 1} of {options.starts}: {ready}", flush=True)
+        own, theirs = table(options.concurrency)
+        for cell in own:
+            for one in up:
+                _own(one, cell, work, 20 + 2 * cell.concurrency, f"warm-up {start}")
+        for turn in range(options.turns):
+            number = start * options.turns + turn
+            for cell in own:
+                for one in up if turn % 2 == 0 else up[::-1]:
+                    figures = _own(one, cell, work, work.requests(cell), f"run {number}")
+                    yield report.Measured(number, one.server.name, cell, figures)
+            print(f"  turn {turn + 1} of {options.turns}", flush=True)
+        for cell in theirs:
+            for one in up:
+                yield report.Measured(start, one.server.name, cell, vllm_client.measure(one.server, cell, work))
+            print(f"  {cell}", flush=True)
 
 
-def _measure(started: Running, cell: Cell, work: Workload, seed: int) -> Figures:
-    """Warm the path up and measure the cell once; the same seed sends the same prompts."""
-    if cell.client == "vllm bench":
-        return vllm_client.measure(started.server, cell, work)
-    url = started.server.base_url + started.server.chat_path
-    asyncio.run(closed_loop(url, bodies(cell, work, 20 + 2 * cell.concurrency, f"warm-up {seed}"), cell.concurrency))
-    before = started.front_end_cpu_seconds
-    load = asyncio.run(closed_loop(url, bodies(cell, work, work.requests(cell), f"run {seed}"), cell.concurrency))
-    spent = started.front_end_cpu_seconds - before
-    return replace(summarise(load), front_end_cpu_ms=spent / work.requests(cell) * 1000)
+def _own(one: Running, cell: Cell, work: Workload, requests: int, seed: str) -> Figures:
+    """Send the cell's requests; the same seed sends the same prompts."""
+    url = one.server.base_url + one.server.chat_path
+    before = one.front_end_cpu_seconds
+    load = asyncio.run(closed_loop(url, bodies(cell, work, requests, seed), cell.concurrency))
+    spent = one.front_end_cpu_seconds - before
+    return replace(summarise(load), front_end_cpu_ms=spent / requests * 1000)
 
 
 def _plain(model: Path, port: int) -> Server:
@@ -108,11 +125,14 @@ def _environment() -> dict[str, str]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", type=Path, help="a model directory (default: a random one of 5 MB, made here)")
-    parser.add_argument("--pairs", type=int, default=5, help="how often each server is started (default: 5)")
+    parser.add_argument("--starts", type=int, default=3, help="how often both servers are started (default: 3)")
+    parser.add_argument(
+        "--turns", type=int, default=5, help="turns of each server in every cell of a start (default: 5)"
+    )
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 64], help="default: 1 8 64")
     parser.add_argument("--prompt-tokens", type=int, default=128, help="default: 128")
     parser.add_argument("--output-tokens", type=int, default=32, help="default: 32")
-    parser.add_argument("--port", type=int, default=18080, help="where the servers listen, on loopback")
+    parser.add_argument("--port", type=int, default=18080, help="where ours listens, on loopback; plain on the next")
     parser.add_argument("--output", type=Path, default=Path("build/overhead"), help="where results and logs go")
     parser.add_argument("--control", action="store_true", help="measure plain `vllm serve` against itself")
     return parser.parse_args()

@@ -27,9 +27,10 @@ HEADINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One cell, measured on one start of one server."""
+    """One cell, measured in one turn of one server."""
 
     pair: int
+    """The turn of the other server it is compared with."""
     server: str
     cell: Cell
     figures: Figures
@@ -57,14 +58,22 @@ def save(path: Path, described: dict[str, str], measured: list[Measured]) -> Non
 
 def markdown(described: dict[str, str], measured: list[Measured], ours: str, theirs: str) -> str:
     """Show each cell's ratios of `ours` to `theirs` over the complete pairs, mean [95 % interval]."""
-    pairs = sorted(set.intersection(*({one.pair for one in measured if one.server == name} for name in (ours, theirs))))
     columns = [field.name for field in fields(Figures)]
-    head = ["client", "answer", "at once", *(HEADINGS[name] for name in columns), f"{theirs}: TTFT p50", "tokens/s"]
-    lines = [f"{ours} / {theirs}, {len(pairs)} pairs", "", _row(head), _row(["---"] * len(head))]
+    head = [
+        "client",
+        "answer",
+        "at once",
+        "pairs",
+        *(HEADINGS[name] for name in columns),
+        f"{theirs}: TTFT p50",
+        "tokens/s",
+    ]
+    lines = [f"{ours} / {theirs}", "", _row(head), _row(["---"] * len(head))]
     for cell in dict.fromkeys(one.cell for one in measured):
         found = {(one.pair, one.server): one.figures for one in measured if one.cell == cell}
+        pairs = [pair for pair, server in found if server == ours and (pair, theirs) in found]
         a, b = ([found[pair, server] for pair in pairs] for server in (ours, theirs))
-        name = [cell.client, "stream" if cell.stream else "whole", str(cell.concurrency)]
+        name = [cell.client, "stream" if cell.stream else "whole", str(cell.concurrency), str(len(pairs))]
         absolute = [f"{median(f.ttft_p50_ms for f in b):.1f} ms", f"{median(f.tokens_per_second for f in b):.0f}"]
         lines.append(_row([*name, *(_ratio(a, b, column) for column in columns), *absolute]))
     return "\n".join([*lines, "", *(f"- {name}: {text}" for name, text in described.items()), ""])

@@ -55,17 +55,21 @@ def test_the_table_compares_pair_by_pair_and_leaves_an_unfinished_pair_out() -> 
         Measured(3, "ours", CELL, figures(99, 1)),
     ]
     page = markdown({"machine": "a machine"}, measured, "ours", "plain")
-    assert page.splitlines()[0] == "ours / plain, 2 pairs"
-    assert "| own | stream | 8 | 1.149 [0.661, 1.997] |" in page
+    assert page.splitlines()[0] == "ours / plain"
+    assert "| own | stream | 8 | 2 | 1.149 [0.661, 1.997] |" in page
     assert "| 0.849 [0.402, 1.793] | - | 15.0 ms | 150 |" in page
     assert page.endswith("- machine: a machine\n")
 
 
 def test_every_number_of_clients_is_measured_streaming_whole_and_by_vllms_client() -> None:
-    assert [(cell.client, cell.stream) for cell in table([1, 8]) if cell.concurrency == 8] == [
-        ("own", True),
-        ("own", False),
-        ("vllm bench", True),
+    own, theirs = table([1, 8])
+    assert [(cell.client, cell.stream, cell.concurrency) for cell in (*own, *theirs)] == [
+        ("own", True, 1),
+        ("own", True, 8),
+        ("own", False, 1),
+        ("own", False, 8),
+        ("vllm bench", True, 1),
+        ("vllm bench", True, 8),
     ]
 
 
