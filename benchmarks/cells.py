@@ -31,7 +31,7 @@ class Workload:
     output_tokens: int
 
     def requests(self, cell: Cell) -> int:
-        """Return how many requests a cell sends in one turn: seconds' worth, as turns are many; vLLM's client has one."""
+        """Return how many requests a cell sends in one turn; vLLM's client has only one."""
         return 24 + 4 * cell.concurrency if cell.client == "own" else 100 + 5 * cell.concurrency
 
 

@@ -1,4 +1,4 @@
-"""Compares this server with plain `vllm serve`: same model, flags and environment, both up, measured in turns of seconds.
+"""Compares this server with plain `vllm serve`: same model, flags and environment, both up, measured in short turns.
 
 Turns, because a shared machine's speed drifts by more within a minute than the servers differ; an idle engine costs the
 other nothing. The default model is so small that what is left in the ratio is the layer around the engine.

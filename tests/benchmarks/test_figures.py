@@ -84,4 +84,4 @@ def test_a_figure_of_nothing_is_shown_as_none() -> None:
     cell = Cell("own", stream=False, concurrency=1)
     whole = Figures(10, 20, None, None, 100)
     page = markdown({}, [Measured(1, "ours", cell, whole), Measured(1, "plain", cell, whole)], "ours", "plain")
-    assert "| own | whole | 1 | 1.000 [nan, nan] | 1.000 [nan, nan] | - | - |" in page
+    assert "| own | whole | 1 | 1 | 1.000 [nan, nan] | 1.000 [nan, nan] | - | - |" in page
