@@ -34,6 +34,8 @@ class CacheDisk:
         """Give the space back, as far as that is quick and possible; the next start removes the rest."""
         if self._lock is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
+            self._lock.close()
+            self._lock = None
 
     def _claim(self) -> None:
         """Hold the folder for as long as this process lives; refuse one that is not ours, or that another holds."""

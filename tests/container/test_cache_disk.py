@@ -13,14 +13,17 @@ def disk(folder: Path, fingerprint: str = "new") -> CacheDisk:
 
 def test_what_earlier_starts_left_is_removed_with_every_other_fingerprint(tmp_path: Path) -> None:
     folder = tmp_path / "not/there/lmi-cache"
-    disk(folder, "old").empty()
+    (folder / "old").mkdir(parents=True)
     (folder / "old/block").touch()
+    (folder / ".lmi-cache").touch()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/kept").touch()
     (folder / "link").symlink_to(tmp_path / "elsewhere")
-    disk(folder).empty()
+    emptied = disk(folder)
+    emptied.empty()
     assert sorted(path.name for path in folder.iterdir()) == [".lmi-cache", "new"]
     assert (tmp_path / "elsewhere/kept").exists()
+    emptied.remove()
 
 
 def test_a_folder_without_our_marker_is_left_alone(tmp_path: Path) -> None:
@@ -46,4 +49,7 @@ def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
         disk(folder, "other").empty()
     first.empty()  # as often as it is started again
     first.remove()
+    second = disk(folder, "other")
+    second.empty()
+    second.remove()
     assert [path.name for path in folder.iterdir()] == [".lmi-cache"]
