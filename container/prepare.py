@@ -21,10 +21,11 @@ from autoconfig.properties import parse_properties
 from autoconfig.resolve import Resolution, resolve
 from autoconfig.tiers import CacheWishes
 from autoconfig.values import Value
+from container.children import Child
 from container.demo_model import MODEL_NAME
 from container.errors import PreparationError
 from container.hub_cache import cached
-from container.supervise import Child, Limits
+from container.supervise import Limits
 from container.user_requirements import UserRequirements, plan_requirements
 
 SAGEMAKER_MODEL_DIRECTORY = Path("/opt/ml/model")

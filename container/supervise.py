@@ -9,15 +9,16 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from container.children import Child, Companions
 from container.errors import Exit
 from container.logs import WorkerOutput, is_generic, shortened
 from container.processes import STOP_SIGNALS, adopt_orphans, end_descendants, reap, signal_pipe
 from container.progress import Progress
-from container.status import Event, StatusLines
+from container.status import Event, StatusLines, TextLines
 
 HASTE_SECONDS = 3.0
 """What is left to a worker that was still starting, has failed, or whose operator asked twice."""
@@ -25,20 +26,11 @@ MOST_READS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
-    """One process to run for as long as the container lives."""
-
-    name: str
-    argv: tuple[str, ...]
-    environment: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """The two times that bound a life."""
 
     start_seconds: float
-    """From now until every child must have reported ready."""
+    """From now until every child but companions must have reported ready."""
     stop_seconds: float
     """From SIGTERM until whatever still drains is killed; SageMaker sends SIGKILL after 30 s."""
 
@@ -63,6 +55,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._selector = selectors.DefaultSelector()
         self._running: dict[int, tuple[Child, subprocess.Popen[bytes]]] = {}
+        self._companions = Companions()
         self._not_ready: set[str] = set()
         self._start_limit = time.monotonic() + limits.start_seconds
         self._kill_at: float | None = None
@@ -87,21 +80,37 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         status = self._pipe(StatusLines(partial(self._take_event, child)))
-        output = self._pipe(self._output.feed)
-        process = subprocess.Popen(
-            child.argv,
-            env={**child.environment, "LMI_STATUS_FD": str(status)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(status,),
-            # A session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain.
-            start_new_session=True,
-        )
-        os.close(status)
-        os.close(output)
+        output = self._pipe(TextLines(partial(self._say, child)) if child.companion else self._output.feed)
+        try:
+            process = subprocess.Popen(
+                child.argv,
+                env={**child.environment, "LMI_STATUS_FD": str(status)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(status,),
+                # A session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain.
+                start_new_session=True,
+            )
+        finally:
+            os.close(status)
+            os.close(output)
         self._running[process.pid] = (child, process)
-        self._not_ready.add(child.name)
+        if not child.companion:
+            self._not_ready.add(child.name)
+
+    def _start_again(self, child: Child) -> None:
+        try:
+            self._start(child)
+        except OSError as error:  # no memory, or no process may be made, at this moment
+            self._lose(child, error.strerror or str(error))
+
+    def _lose(self, child: Child, reason: str) -> None:
+        """Plan the next start of a companion; say so."""
+        self._say(child, f"its watcher ended: {reason}; started again in {self._companions.died(child):.0f} s")
+
+    def _say(self, child: Child, line: str) -> None:
+        self._progress.note(f"{child.name}: {line}")
 
     def _pipe(self, take: Callable[[bytes], None]) -> int:
         """Return the end of a new pipe that a child writes to, with `take` called for what it writes."""
@@ -123,6 +132,7 @@ class Supervisor:
         take(data)
         if not data:
             self._selector.unregister(descriptor)
+            os.close(descriptor)
         return bool(data)
 
     def _drain(self) -> None:
@@ -161,16 +171,18 @@ class Supervisor:
                 self._kill_at = time.monotonic() + HASTE_SECONDS
 
     def _bury(self) -> None:
-        """Reap the dead; a child of ours among them ends the run."""
+        """Reap the dead; a child of ours among them that is no companion ends the run."""
         for pid, code in reap():
             if pid not in self._running:
                 continue  # an orphan that came to us
             child, process = self._running.pop(pid)
             process.returncode = code  # reaped here, so Popen must not wait for it
             self._drain()
-            if self._outcome is None:
-                self._outcome = self._explain(child, code)
-            self._end_children(HASTE_SECONDS)
+            if not child.companion:
+                self._outcome = self._outcome or self._explain(child, code)
+                self._end_children(HASTE_SECONDS)
+            elif self._outcome is None:
+                self._lose(child, _ending(code))
 
     def _explain(self, child: Child, code: int) -> Outcome:
         told = self._failure.get("cause") if self._failure else None
@@ -182,6 +194,8 @@ class Supervisor:
 
     def _keep_time(self) -> None:
         now = time.monotonic()
+        for child in self._companions.take_due() if self._outcome is None else ():
+            self._start_again(child)
         if self._not_ready and self._outcome is None:
             self._progress.tick()
             if now >= self._start_limit:
@@ -192,21 +206,25 @@ class Supervisor:
         if self._kill_at is not None and now >= self._kill_at:
             self._kill_at = None
             self._progress.note(f"killing what has not ended: {', '.join(c.name for c, _ in self._running.values())}")
-            self._signal_children(signal.SIGKILL)
+            self._signal(self._running, signal.SIGKILL)
 
     def _patience(self) -> float | None:
         """Return how long nothing can fall due: for ever while serving, at most a second while starting."""
-        starting = [time.monotonic() + 1.0, self._start_limit] if self._not_ready and self._outcome is None else []
-        due = [*starting, *([] if self._kill_at is None else [self._kill_at])]
+        due = [] if self._kill_at is None else [self._kill_at]
+        if self._outcome is None:
+            due += self._companions.moments()
+            due += [time.monotonic() + 1.0, self._start_limit] if self._not_ready else []
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _end_children(self, seconds: float) -> None:
+        """Ask them to end; companions only when nobody is left who may still need them to drain."""
         limit = time.monotonic() + seconds
         self._kill_at = limit if self._kill_at is None else min(self._kill_at, limit)
-        self._signal_children(signal.SIGTERM)
+        needed = {pid for pid, (child, _) in self._running.items() if not child.companion}
+        self._signal(needed or set(self._running), signal.SIGTERM)
 
-    def _signal_children(self, number: signal.Signals) -> None:
-        for pid in self._running:
+    def _signal(self, pids: Iterable[int], number: signal.Signals) -> None:
+        for pid in pids:
             os.kill(pid, number)  # not Popen.send_signal: it may reap the child, which _bury would then never see
 
 

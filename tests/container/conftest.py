@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.processes import ROOT, WORKER, Supervise, Supervised
+from tests.container.mounts import small_disk
+from tests.container.processes import COMPANION, ROOT, WORKER, Supervise, Supervised
+
+__all__ = ["small_disk"]
 
 
 @pytest.fixture
@@ -17,10 +20,16 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
     started: list[Supervised] = []
 
     def start(
-        worker: str, start_seconds: float = 20, stop_seconds: float = 10, prefix: tuple[str, ...] = ()
+        worker: str,
+        start_seconds: float = 20,
+        stop_seconds: float = 10,
+        prefix: tuple[str, ...] = (),
+        companion: str = "",
     ) -> Supervised:
         script = tmp_path / "worker.py"
         script.write_text(WORKER + worker)
+        if companion:
+            (tmp_path / "companion.py").write_text(COMPANION + companion)
         driver = str(Path(__file__).with_name("supervised.py"))
         argv = [*prefix, sys.executable, driver, str(script), str(tmp_path), str(start_seconds), str(stop_seconds)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIRECTORY": str(tmp_path)}

@@ -15,6 +15,13 @@ def tell(**event):
 """
 """What every worker of these tests begins with."""
 
+COMPANION = """
+import os, signal, sys, time
+directory = os.environ["DIRECTORY"]
+open(directory + "/companion-pid", "w").write(str(os.getpid()))
+"""
+"""And every companion."""
+
 
 class Supervised:
     """A supervisor in a process of its own, with a worker made of a few lines."""

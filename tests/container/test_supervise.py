@@ -178,6 +178,63 @@ open(os.environ["DIRECTORY"] + "/pid", "w").write(str(os.getpid()))
     assert server.process.wait(timeout=15) == 0
 
 
+def test_a_companion_that_dies_is_started_again_and_the_service_goes_on(supervise: Supervise) -> None:
+    server = supervise(READY + WAIT, companion='print("here", flush=True)\ntime.sleep(0.3)\nsys.exit(3)\n')
+    for pause in ("1 s", "2 s"):
+        assert "its watcher ended: exit status 3" in (line := server.read_until("its watcher ended"))
+        assert line.strip().endswith(pause)
+        server.read_until("cache: here")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end()[0] == 0
+
+
+def test_a_companion_that_never_gets_ready_delays_nothing(supervise: Supervise) -> None:
+    server = supervise("time.sleep(0.5)\n" + READY + WAIT, companion=WAIT)
+    server.read_until("READY")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end()[0] == 0
+
+
+def test_a_companion_is_asked_to_end_when_the_worker_has_drained(supervise: Supervise) -> None:
+    drain = """
+def drain(*_):
+    time.sleep(0.5)
+    os.kill(int(open(os.environ["DIRECTORY"] + "/companion-pid").read()), 0)
+    print("drained with the cache", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, drain)
+"""
+    tell = """
+def end(*_):
+    print("told to end", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+"""
+    server = supervise(drain + READY + WAIT, companion=tell + WAIT)
+    server.read_until("READY")
+    server.process.send_signal(signal.SIGTERM)
+    code, said = server.end()
+    assert code == 0
+    assert said.index("drained with the cache") < said.index("told to end")
+
+
+def test_a_companion_that_does_not_end_is_killed(supervise: Supervise) -> None:
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\n"
+    server = supervise(READY + WAIT, companion=ignore + WAIT)
+    server.read_until("cache: deaf")
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.end()[0] == 0
+    assert time.monotonic() - began < 6
+    assert not is_running(int((server.directory / "companion-pid").read_text()))
+
+
+def test_a_companion_ends_with_a_worker_that_failed(supervise: Supervise) -> None:
+    server = supervise("time.sleep(0.3)\nraise ValueError('no')\n", companion=WAIT)
+    assert server.end()[0] == 4
+    assert not is_running(int((server.directory / "companion-pid").read_text()))
+
+
 def _may_unshare() -> bool:
     unshare = shutil.which("unshare")
     return bool(unshare) and subprocess.run([str(unshare), "--pid", "--fork", "true"], check=False).returncode == 0
