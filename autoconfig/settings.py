@@ -45,8 +45,10 @@ class CacheSettings:
     bytes_per_token: int
     kv_dtype: str
     """What the tiers were sized for, as vLLM names it; the worker compares it with what the engine really uses."""
+    ranks: int = 1
+    """Of the engine's processes, how many store a share of their own of each chunk (with MLA one does for all)."""
     salt: str = ""
-    """What every entry is salted with beside the caller's own salt: a fingerprint where tiers are shared, else empty."""
+    """What entries are salted with beside the caller's own salt: a fingerprint where tiers are shared, else empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from autoconfig.settings import VERSION, ServingSettings
-from handlers import routes, screening
+from handlers import routes, salts, screening
 from handlers.engine_port import EnginePort
 from handlers.errors import RequestError
 from handlers.exchange import CallerLeftError, Exchange, early_end
@@ -95,6 +95,8 @@ class Application:
             versions = {"version": self._engine.version, "lmi": VERSION}
             await exchange.respond(200, orjson.dumps(versions))
         elif route.kind == "read":
+            if exchange.path == "/metrics":
+                await self._metrics.refresh()
             await self._call(exchange, EngineCall(exchange.path, b""), scope, b"")
         else:
             await self._infer(exchange, route, scope)
@@ -142,6 +144,7 @@ class Application:
         constrained = screening.constrained(payload)
         if constrained:
             screening.check_constraints(payload, text)
+        text = salts.with_salt_hashed(payload, text)
         if route.kind == "json":
             call = EngineCall(exchange.path, text)
         else:

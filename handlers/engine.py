@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import vllm
 from starlette.types import ASGIApp
+from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.app import build_app
@@ -25,11 +26,16 @@ from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.utils.gc_utils import freeze_gc_heap
 from vllm.utils.system_utils import set_ulimit
+from vllm.v1.engine import EngineCoreRequest
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from autoconfig.settings import CacheSettings
+from handlers import cache, salts
 from handlers.engine_log import RequestTalk
 from handlers.errors import EngineRefusedError
+
+logger = logging.getLogger("lmi")
 
 
 class _Parser(FlexibleArgumentParser):  # type: ignore[misc]  # vllm is untyped here
@@ -37,6 +43,16 @@ class _Parser(FlexibleArgumentParser):  # type: ignore[misc]  # vllm is untyped 
 
     def error(self, message: str) -> NoReturn:
         raise EngineRefusedError(message)
+
+
+class _Client(AsyncLLM):  # type: ignore[misc]  # the same
+    """vLLM's client, which salts the KV cache entries of every request, whatever route it came by."""
+
+    tier_salt = ""
+
+    async def _add_request(self, request: EngineCoreRequest, *rest: Any) -> None:
+        request.cache_salt = salts.combined(self.tier_salt, request.cache_salt)
+        await super()._add_request(request, *rest)
 
 
 def argument_parser() -> ArgumentParser:
@@ -52,6 +68,8 @@ class Engine:
     app: ASGIApp
     client: AsyncLLM
     vocabulary_size: int
+    tiers: CacheSettings | None
+    """The KV cache tiers below the engine's own; None where it runs without."""
     version: str = vllm.__version__
 
     def dead(self) -> bool:
@@ -87,26 +105,35 @@ def parse(engine_arguments: tuple[str, ...]) -> Namespace:
     return namespace
 
 
-async def start(namespace: Namespace) -> Engine:
-    """Load the model and build vLLM's application around it.
+def without_tiers(namespace: Namespace, reason: str) -> None:
+    """Have the engine built without its connection to the cache server, and say why."""
+    logger.warning("no KV cache tiers below the engine's own: %s", reason)
+    namespace.kv_transfer_config = None
+
+
+async def start(namespace: Namespace, tiers: CacheSettings | None) -> Engine:
+    """Load the model, upon its KV cache tiers where it can, and build vLLM's application around it.
 
     The same Namespace feeds the engine and the application, and the configuration is made first: it merges the
-    reasoning parser into the Namespace. OPENAI_API_SERVER selects the batch sizes `vllm serve` has.
+    reasoning parser into the Namespace.
 
     Raises:
         EngineRefusedError: the configuration contradicts the model or the host (vLLM's ValueError, OSError).
     """
     set_ulimit()
+    config = _configuration(namespace)
+    if tiers and (reason := cache.unfit(tiers, _kv_dtypes(config), config.cache_config.block_size)):
+        without_tiers(namespace, reason)
+        config, tiers = _configuration(namespace), None
     try:
-        config = AsyncEngineArgs.from_cli_args(namespace).create_engine_config(UsageContext.OPENAI_API_SERVER)
-    except (ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise EngineRefusedError.because(error) from error
-    client = AsyncLLM.from_vllm_config(
-        config,
-        usage_context=UsageContext.OPENAI_API_SERVER,
-        disable_log_stats=namespace.disable_log_stats,
-        enable_log_requests=namespace.enable_log_requests,
-    )
+        client = _client(namespace, config)
+    except RuntimeError:
+        # The engine's process ended. With the connector it does when the server is gone at that moment.
+        if tiers is None or cache.read_status(tiers).state == "up":
+            raise
+        without_tiers(namespace, "the cache server went away while the model was loading")
+        client, tiers = _client(namespace, _configuration(namespace)), None
+    client.tier_salt = tiers.salt if tiers else ""
     talk = RequestTalk((VLLMClientError, ValueError, TypeError), (EngineDeadError,))
     for handler in logging.getLogger("vllm").handlers:
         handler.addFilter(talk)
@@ -121,4 +148,29 @@ async def start(namespace: Namespace) -> Engine:
         app=app,
         client=client,
         vocabulary_size=client.model_config.get_vocab_size(),
+        tiers=tiers,
     )
+
+
+def _configuration(namespace: Namespace) -> VllmConfig:
+    """Return the engine's configuration; OPENAI_API_SERVER selects the batch sizes `vllm serve` has."""
+    try:
+        return AsyncEngineArgs.from_cli_args(namespace).create_engine_config(UsageContext.OPENAI_API_SERVER)
+    except (ValueError, TypeError, OSError, NotImplementedError) as error:
+        raise EngineRefusedError.because(error) from error
+
+
+def _client(namespace: Namespace, config: VllmConfig) -> _Client:
+    client: _Client = _Client.from_vllm_config(
+        config,
+        usage_context=UsageContext.OPENAI_API_SERVER,
+        disable_log_stats=namespace.disable_log_stats,
+        enable_log_requests=namespace.enable_log_requests,
+    )
+    return client
+
+
+def _kv_dtypes(config: VllmConfig) -> tuple[str, ...]:
+    """Return vLLM's names of what the engine keeps in its KV cache, the plainest last."""
+    said = str(config.cache_config.cache_dtype)
+    return (said, str(config.model_config.dtype).removeprefix("torch.")) if said == "auto" else (said,)

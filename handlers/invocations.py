@@ -63,6 +63,7 @@ class Invocations:
                 "model": payload.get("model"),
                 "input": payload["inputs"],
                 "use_activation": self._settings.normalize_embeddings,
+                "cache_salt": payload.get("cache_salt"),
             }
             return EngineCall("/v1/embeddings", orjson.dumps(wanted), EmbeddingLists())
         request = tgi.parse(payload, self._settings.max_new_tokens)

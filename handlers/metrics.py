@@ -9,13 +9,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from handlers.cache_metrics import CacheMetrics
+
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240, 480)
 
 
 class RequestMetrics:
     """What this container adds to vLLM's metrics."""
 
-    def __init__(self, registry: CollectorRegistry, limit: int) -> None:
+    def __init__(self, registry: CollectorRegistry, limit: int, cache: CacheMetrics | None = None) -> None:
         self.requests = Counter("lmi_requests", "Requests answered.", ["route", "status"], registry=registry)
         self.seconds = Histogram(
             "lmi_request_seconds", "From the request's first byte to the reply's last.", ["route"],
@@ -25,9 +27,15 @@ class RequestMetrics:
         self.limit = Gauge("lmi_requests_in_flight_limit", "option.max_concurrent_requests.", registry=registry)
         self.aborted = Counter("lmi_requests_ended_early", "Requests ended early.", ["reason"], registry=registry)
         self.limit.set(limit)
+        self._cache = cache
         registry.register(FormerNames(registry))
         # Looking a label up costs more than counting; there are few pairs, for both come from fixed sets.
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    async def refresh(self) -> None:
+        """Ask afresh what has to be asked elsewhere, before /metrics is answered."""
+        if self._cache:
+            await self._cache.refresh()
 
     def count(self, route: str, status: int, seconds: float, ended: str | None) -> None:
         """Count one finished request."""

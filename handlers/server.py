@@ -22,7 +22,8 @@ import orjson
 import uvicorn
 import uvloop
 
-from autoconfig.settings import WorkerPlan
+from autoconfig.settings import CacheSettings, WorkerPlan
+from handlers import cache
 from handlers.errors import EngineRefusedError, one_line
 from handlers.log_format import configure
 
@@ -86,7 +87,14 @@ def main(arguments: list[str], status: Status) -> int:
     from handlers import engine  # seconds of imports, after the port is known to be free and the phase is told
 
     try:
-        code: int = uvloop.run(serve(plan, engine.parse(plan.engine_arguments), listener, status))
+        namespace = engine.parse(plan.engine_arguments)
+        tiers = plan.cache
+        if tiers:
+            status.phase("waiting for the cache server")
+            if reason := cache.wait(tiers):
+                engine.without_tiers(namespace, reason)
+                tiers = None
+        code: int = uvloop.run(serve(plan, namespace, tiers, listener, status))
         return code
     except EngineRefusedError as error:
         return _fail(status, str(error), BAD_CONFIGURATION)
@@ -95,18 +103,22 @@ def main(arguments: list[str], status: Status) -> int:
         return _fail(status, one_line(f"{type(error).__name__}: {error}"), ENGINE_FAILED)
 
 
-async def serve(plan: WorkerPlan, namespace: Namespace, listener: socket.socket, status: Status) -> int:
+async def serve(
+    plan: WorkerPlan, namespace: Namespace, tiers: CacheSettings | None, listener: socket.socket, status: Status
+) -> int:
     """Load the model, answer requests, and stop on SIGTERM (drained) or when the engine dies."""
     from prometheus_client import REGISTRY
 
     from handlers import engine
     from handlers.app import Application
+    from handlers.cache_metrics import CacheMetrics
     from handlers.metrics import RequestMetrics
 
     status.phase("loading the model")
-    loaded = await engine.start(namespace)
+    loaded = await engine.start(namespace, tiers)
     settings = plan.serving
-    metrics = RequestMetrics(REGISTRY, settings.max_concurrent_requests)
+    tiers_told = CacheMetrics(REGISTRY, plan.cache, connected=loaded.tiers is not None) if plan.cache else None
+    metrics = RequestMetrics(REGISTRY, settings.max_concurrent_requests, tiers_told)
     app = Application(loaded, settings, plan.task, plan.model_names, metrics)
     config = uvicorn.Config(
         app,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from handlers import salts
 from handlers.errors import RequestError
 
 Count = Annotated[int, Field(ge=1)]
@@ -72,6 +73,7 @@ class _Parameters(BaseModel):
     spaces_between_special_tokens: bool | None = None
     logit_bias: dict[str, float] | None = None
     bad_words: list[str] | None = None
+    cache_salt: str | None = None
     watermark: Literal[False] | None = None
     typical_p: Annotated[float, Field(ge=1, le=1)] | None = None
 
@@ -109,8 +111,9 @@ def parse(payload: dict[str, Any], default_max_new_tokens: int) -> TgiRequest:
         name = "decoder_input_details" if given.decoder_input_details else "n, best_of or num_beams above 1"
         raise RequestError(400, f"parameters: {name} cannot be used with stream=true.", "parameters")
     completion = _completion(given, default_max_new_tokens, sequences, stream)
+    same = {"model": payload.get("model"), "prompt": prompts, "cache_salt": _cache_salt(payload, given)}
     return TgiRequest(
-        completion={"model": payload.get("model"), "prompt": prompts, **completion},
+        completion={**same, **completion},
         inputs=tuple(prompts),
         batch=batch,
         stream=stream,
@@ -129,6 +132,16 @@ def _parameters(raw: Any) -> _Parameters:
         return _Parameters.model_validate(raw or {})
     except ValidationError as error:
         raise _explained(error) from error
+
+
+def _cache_salt(payload: dict[str, Any], given: _Parameters) -> str | None:
+    """Return the salt, hashed; it may stand beside `inputs`, as in other bodies, or among LMI's parameters."""
+    beside: str | None = payload.get("cache_salt")  # hashed with the body
+    if given.cache_salt is None:
+        return beside
+    if beside is not None:
+        raise RequestError(400, "cache_salt is given twice; keep the one in the body or the one in parameters.")
+    return salts.hashed(given.cache_salt, "parameters.cache_salt")
 
 
 def _explained(error: ValidationError) -> RequestError:
