@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from autoconfig.errors import BadValueError, ConfigError, ContradictionError, RefusedError, UnfitHostError
 from autoconfig.host import HostFacts
 from autoconfig.model import ModelConfig
-from autoconfig.options import kv_cache
 from autoconfig.options.model import TASKS
 from autoconfig.recommend import GIB, SMALLEST_RAM, KvSpace
 from autoconfig.values import Value
@@ -19,16 +18,6 @@ def refused(values: Mapping[str, Value]) -> Iterator[ConfigError]:
     for value in values.values():
         if value.option.refused and value.given and value.option.refused_when(value.value):
             yield RefusedError(f"{value} {value.option.refused}.")
-
-
-def unserved(values: Mapping[str, Value]) -> Iterator[ConfigError]:
-    """Find what is planned, so that it can be explained, and not yet carried out."""
-    for value in values.values():
-        if value.option.group == kv_cache.GROUP and value.given and value.value is not False:
-            yield RefusedError(
-                f"{value} is not in this version's serve yet: `explain` shows what it would plan. Remove it, or give "
-                "option.kv_transfer_config yourself."
-            )
 
 
 def forms(values: Mapping[str, Value]) -> Iterator[ConfigError]:
@@ -66,12 +55,6 @@ def contradictions(values: Mapping[str, Value]) -> Iterator[ConfigError]:
     tools = values.get("enable_auto_tool_choice")
     if tools and tools.value and "tool_call_parser" not in values:
         yield ContradictionError(f"{tools} needs option.tool_call_parser, such as hermes or llama3_json.")
-    least, most = values.get("lmcache_min_cpu_gb"), values.get("lmcache_max_cpu_gb")
-    if least and most and least.value > most.value:
-        yield ContradictionError(f"{least} is above {most}. Keep one, or lower the first.")
-    path = values.get("lmcache_disk_path")
-    if path and not str(path.value).startswith("/"):
-        yield BadValueError(f"{path} is not an absolute directory.")
 
 
 def parallelism(values: Mapping[str, Value], host: HostFacts, config: ModelConfig | None) -> Iterator[ConfigError]:

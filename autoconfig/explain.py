@@ -6,7 +6,9 @@ from textwrap import wrap
 from typing import Any
 
 from autoconfig.explain_cache import cache_document, cache_rows
+from autoconfig.explain_launch import launch_document, launch_rows, yaml_lines
 from autoconfig.launch import WorkerLaunch
+from autoconfig.lmcache.launch import CacheLaunch
 from autoconfig.masking import masked
 from autoconfig.plan import CachePlan
 from autoconfig.resolve import Resolution
@@ -17,13 +19,22 @@ _GROUPS = ("Model", "Engine", "KV cache options", "Serving")
 
 
 def render(
-    resolution: Resolution, launch: WorkerLaunch, cache: CachePlan | None = None, *, as_json: bool = False
+    resolution: Resolution,
+    launch: WorkerLaunch,
+    cache: CachePlan | None = None,
+    lmcache: CacheLaunch | None = None,
+    *,
+    as_json: bool = False,
 ) -> str:
-    """Return the whole decision, as a page to read or as one JSON object; `cache` is known where the model is."""
+    """Return the whole decision, as a page to read or as one JSON object.
+
+    `cache` is known where the model is, and `lmcache` where a cache was asked for and is possible.
+    """
     if not as_json:
-        return "\n".join(_page(resolution, launch, cache))
+        return "\n".join(_page(resolution, launch, cache, lmcache))
     planned = {"kv_cache": cache_document(cache)} if cache else {}
-    return json.dumps(_document(resolution, launch) | planned, indent=2)
+    started = {"lmcache": launch_document(lmcache)} if lmcache else {}
+    return json.dumps(_document(resolution, launch) | planned | started, indent=2)
 
 
 def _document(resolution: Resolution, launch: WorkerLaunch) -> dict[str, Any]:
@@ -54,7 +65,9 @@ def _entry(value: Value) -> dict[str, Any]:
     return entry
 
 
-def _page(resolution: Resolution, launch: WorkerLaunch, cache: CachePlan | None) -> Iterator[str]:
+def _page(
+    resolution: Resolution, launch: WorkerLaunch, cache: CachePlan | None, lmcache: CacheLaunch | None
+) -> Iterator[str]:
     for group, values in _grouped(resolution.values.values()):
         yield f"{group}"
         yield from aligned(_row(value) for value in values)
@@ -67,8 +80,10 @@ def _page(resolution: Resolution, launch: WorkerLaunch, cache: CachePlan | None)
         yield ""
     if cache:
         yield "KV cache"
-        yield from aligned(cache_rows(cache))
+        yield from aligned(cache_rows(cache, lmcache))
         yield ""
+    if lmcache:
+        yield from _lmcache(lmcache)
     yield "Engine arguments"
     yield from (f"  {token}" for token in masked(_joined(launch.plan.engine_arguments)))
     yield ""
@@ -82,6 +97,15 @@ def _page(resolution: Resolution, launch: WorkerLaunch, cache: CachePlan | None)
         yield ""
         yield "Notes"
         yield from (f"  {note}" for note in resolution.notes)
+
+
+def _lmcache(lmcache: CacheLaunch) -> Iterator[str]:
+    yield "LMCache"
+    yield from aligned(launch_rows(lmcache))
+    yield ""
+    yield lmcache.yaml_file
+    yield from (f"  {line}" for line in yaml_lines(lmcache))
+    yield ""
 
 
 def _inherited(launch: WorkerLaunch) -> list[str]:

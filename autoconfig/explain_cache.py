@@ -5,20 +5,29 @@ from dataclasses import asdict
 from typing import Any
 
 from autoconfig.advice import tokens
+from autoconfig.lmcache.launch import CacheLaunch
+from autoconfig.masking import masked
 from autoconfig.plan import CachePlan
 from autoconfig.tiers import gib
 
 ASKED = "option.lmcache_auto_config=true"
 
 
-def cache_rows(plan: CachePlan) -> Iterator[list[str]]:
-    """Yield label, figure and reason; a reason on a row of its own belongs to the one above."""
+def cache_rows(plan: CachePlan, launch: CacheLaunch | None = None) -> Iterator[list[str]]:
+    """Yield label, figure and reason; a reason on a row of its own belongs to the one above.
+
+    `launch` is what was asked for; a user's own YAML decides the tiers, and the plan only what a token takes.
+    """
     yield ["a token", f"{plan.bytes_per_token / 1024:.4g} KiB", plan.layout]
     yield ["the engine's own cache", *_engine(plan)]
+    if launch and launch.config.origin:
+        yield from _described(plan, launch)
+        return
     if plan.off:
         yield ["tiers below it", "none", plan.off]
     else:
-        held = f"{tokens(plan.cpu_tokens)} tokens, with {ASKED}; {gib(plan.headroom_bytes)} stay available"
+        asked = "" if launch else f", with {ASKED}"
+        held = f"{tokens(plan.cpu_tokens)} tokens{asked}; {gib(plan.headroom_bytes)} stay available"
         yield ["RAM tier", gib(plan.cpu_bytes), held]
     yield from (["", "", reason] for reason in plan.cpu_reasons)
     disk_reasons = plan.disk_reasons
@@ -32,6 +41,15 @@ def cache_rows(plan: CachePlan) -> Iterator[list[str]]:
     if not plan.off:
         yield ["chunk", str(plan.chunk_tokens), "tokens that are kept and found together"]
     yield from (["when it pays" if number == 0 else "", "", line] for number, line in enumerate(plan.advice))
+
+
+def _described(plan: CachePlan, launch: CacheLaunch) -> Iterator[list[str]]:
+    for name, size in (("RAM tier", launch.cpu_bytes), ("disk tier", launch.disk_bytes)):
+        if size:
+            held = f"{tokens(size // plan.bytes_per_token)} tokens, as {launch.config.origin} says"
+            yield [name, gib(size), held]
+    if launch.config.remote_url:
+        yield ["remote tier", "", f"{masked(launch.config.remote_url)}, which others may share"]
 
 
 def _engine(plan: CachePlan) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from autoconfig import checks, recommend
+from autoconfig import checks, checks_cache, recommend
 from autoconfig.errors import ConfigError, ConfigErrors
 from autoconfig.host import HostFacts
 from autoconfig.model import ModelConfig, ModelDirectory
@@ -59,12 +59,13 @@ def resolve(
         *checks.refused(values),
         *checks.forms(values),
         *checks.contradictions(values),
+        *checks_cache.contradictions(values, _task(values, config)),
         *checks.parallelism(values, host, config),
         *unfit,
     )
     if errors:
         raise ConfigErrors(errors)
-    notes = (*gathered.notes, *_notes(values, model_directory))
+    notes = (*gathered.notes, *_notes(values, model_directory), *checks_cache.remarks(values, environ))
     settings = _settings(values, config, model_directory)
     return Resolution(values, variables, gathered.custom, notes, settings, model_directory)
 
@@ -143,7 +144,6 @@ def _notes(values: Mapping[str, Value], directory: ModelDirectory | None) -> Ite
     for value in values.values():
         if value.given and value.option.note:
             yield f"{value}: {value.option.note}"
-    yield from map(str, checks.unserved(values))
     if directory is not None:
         if directory.entered:
             yield f"the model directory holds nothing but {directory.entered}/, which is used in its place, as in LMI"
@@ -197,7 +197,7 @@ def _located(model: str | None, directory: ModelDirectory | None) -> str | None:
 
 
 def _task(values: Mapping[str, Value], config: ModelConfig | None) -> Literal["generate", "embed", "pooling"]:
-    runner, convert = TASKS[values["task"].value]
+    runner, convert = TASKS.get(str(values["task"].value), ("auto", "auto"))
     said = {name: values[name].value for name in ("runner", "convert") if name in values}
     runner, convert = said.get("runner", runner), said.get("convert", convert)
     if convert == "embed":

@@ -148,8 +148,6 @@ def _remarks(environ: Mapping[str, str]) -> Iterator[str]:
                 yield f"{variable} is not read here; {near[0]} is"
         elif variable.startswith("ARGS_"):
             yield f"{variable}: no effect: there is one handler, and it takes no arguments"
-    if any(variable.startswith("LMCACHE_") for variable in environ):
-        yield "LMCACHE_* variables are handed to the engine as they are; only option.kv_transfer_config uses them"
 
 
 def shortened(text: str, limit: int = 80) -> str:

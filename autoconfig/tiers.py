@@ -114,22 +114,23 @@ def disk_tier(wishes: CacheWishes, host: HostFacts, ram_bytes: int, probe: DiskP
         return Tier(0, (f"what {wishes.disk_path} is on is not known",))
     if unfit := _unfit(mount, forced=wishes.force_disk):
         return Tier(0, (f"{wishes.disk_path} is on {unfit}",))
+    size, reasons = _free(wishes, mount)
+    small = max(SMALLEST_DISK_BYTES, 2 * ram_bytes) if not wishes.force_disk else SMALLEST_FORCED_BYTES
+    if size < small:
+        return Tier(0, (f"less than {gib(small)} is not worth it beside {gib(ram_bytes)} of RAM", *reasons))
+    if probe and (unusable := _unusable(probe, forced=wishes.force_disk)):
+        return Tier(0, (unusable, *reasons))
+    return Tier(_rounded(size), (*reasons, _measured(probe)))
+
+
+def _free(wishes: CacheWishes, mount: Mount) -> tuple[int, list[str]]:
     reasons = [f"{gib(mount.free_bytes)} free on {mount.path} ({mount.filesystem}, {mount.storage})"]
     size = mount.free_bytes
     for cap, why in _disk_caps(wishes, mount):
         if cap < size:
             size = max(0, cap)
             reasons.append(f"cut to {gib(size)}: {why}")
-    small = max(SMALLEST_DISK_BYTES, 2 * ram_bytes) if not wishes.force_disk else SMALLEST_FORCED_BYTES
-    if size < small:
-        return Tier(0, (f"less than {gib(small)} is not worth it beside {gib(ram_bytes)} of RAM", *reasons))
-    if probe is None:
-        reasons.append("not measured: O_DIRECT and speed, which decide at the start")
-    elif unusable := _unusable(probe, forced=wishes.force_disk):
-        return Tier(0, (unusable, *reasons))
-    else:
-        reasons.append(_measured(probe))
-    return Tier(_rounded(size), tuple(reasons))
+    return size, reasons
 
 
 def _disk_caps(wishes: CacheWishes, mount: Mount) -> Iterator[tuple[int, str]]:
@@ -161,7 +162,9 @@ def _unusable(probe: DiskProbe, *, forced: bool) -> str:
     return ""
 
 
-def _measured(probe: DiskProbe) -> str:
+def _measured(probe: DiskProbe | None) -> str:
+    if probe is None:
+        return "not measured: O_DIRECT and speed, which decide at the start"
     speeds = [
         f"{what} {_speed(speed)}"
         for what, speed in (("reads", probe.read_bytes_per_second), ("writes", probe.write_bytes_per_second))

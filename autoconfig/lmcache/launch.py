@@ -1,21 +1,32 @@
 """Turns a CachePlan or a user's LMCache YAML into what a start needs: files, the server's command, the connector."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from autoconfig.engine_cache import EngineUse
+from autoconfig.engine_cache import GIB, EngineUse
+from autoconfig.errors import ConfigErrors
 from autoconfig.host import HostFacts
-from autoconfig.lmcache.config import LMCacheConfig
-from autoconfig.lmcache.server import Placement
+from autoconfig.lmcache.config import LMCacheConfig, of_plan, write_yaml
+from autoconfig.lmcache.connector import in_process, kv_transfer_config
+from autoconfig.lmcache.environment import server_environment, worker_variables
+from autoconfig.lmcache.fingerprint import fingerprint
+from autoconfig.lmcache.fitness import unfit
+from autoconfig.lmcache.server import Placement, server_arguments, without_counterpart
+from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan
+from autoconfig.recommend import Recommendation
 from autoconfig.settings import CacheSettings
 from autoconfig.values import Value
 
 YAML_FILE = "lmcache.yaml"
 STATUS_FILE = "cache-server.json"
+FOLDER = "lmi-cache"
 MARKER = ".lmi-cache"
 """A file in the folder all cache directories of ours lie in: without it nothing there is ever removed."""
+# Imports took 20 to 30 s on two busy cores, and a CPU's server fills its RAM first, at 3 to 10 GiB/s.
+START_SECONDS, SECONDS_PER_GIB = 120.0, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +36,7 @@ class CacheLaunch:
     config: LMCacheConfig
     yaml: str
     """What <run directory>/lmcache.yaml holds."""
+    yaml_file: str
     placement: Placement | None
     arguments: tuple[str, ...]
     """What follows `lmcache server`; empty without a server."""
@@ -33,7 +45,7 @@ class CacheLaunch:
     environment: Mapping[str, str]
     """The server's complete environment."""
     disk_directory: str
-    """Emptied at the start: `<option.lmcache_disk_path>/lmi-cache/<fingerprint>`; empty without a disk tier of ours."""
+    """Emptied at the start: `<a folder>/lmi-cache/<fingerprint>`; empty without a disk tier of ours."""
     marker: str
     """The file that says that the folder above disk_directory is ours, with its path; empty without a disk tier."""
     fingerprint: str
@@ -41,12 +53,16 @@ class CacheLaunch:
     """What entries are salted with because others share a tier; empty where none is shared."""
     connector: Mapping[str, Any]
     """vLLM's kv_transfer_config."""
-    worker_environment: Mapping[str, str]
-    """What the engine's processes find in theirs."""
+    worker_arguments: tuple[Recommendation, ...]
+    """Options of the engine that come with the cache, by vLLM's names."""
+    worker_variables: tuple[Recommendation, ...]
+    """What the engine's processes find in their environment."""
     settings: CacheSettings | None
     """What the worker is told of the server; None without one."""
     cpu_bytes: int
     disk_bytes: int
+    incomplete: str = ""
+    """Why this can be shown and not started: empty once the model is on this machine."""
     notes: tuple[str, ...] = ()
 
 
@@ -61,8 +77,8 @@ class CachePlace:
     """Of the model's weights (fingerprint.identity); empty while they are not on this machine."""
     versions: tuple[str, ...]
     """Of what writes and reads entries (fingerprint.versions)."""
-    bytes_per_token: int
-    """As planned; 0 where the model is not known."""
+    model: ModelFacts | None
+    """None where the model's keys and values are not known."""
 
 
 def plan_cache_launch(
@@ -74,4 +90,115 @@ def plan_cache_launch(
     environ: Mapping[str, str],
 ) -> CacheLaunch:
     """Decide the start of a cache that was planned here or described by a user; ConfigErrors says what cannot be."""
-    raise NotImplementedError
+    config = cache if isinstance(cache, LMCacheConfig) else of_plan(cache, cache.disk_path, host.cpus)
+    lost = without_counterpart(config)
+    if isinstance(cache, LMCacheConfig) and (errors := tuple(unfit(config, lost, values, use, host))):
+        raise ConfigErrors(errors)
+    print_of = fingerprint(place.identity, values, use, config.chunk_size, place.versions)
+    base, directory = _directory(config, print_of)
+    config = replace(config, local_disk=directory or config.local_disk)
+    shared = bool(config.remote_url) and not lost
+    placement = None if lost else _placement(config, place, use, host)
+    yaml_file = f"{place.run_directory}/{YAML_FILE}"
+    connector = kv_transfer_config(placement, save_decode_cache=config.save_decode_cache) if placement else in_process()
+    return CacheLaunch(
+        config=config,
+        yaml=write_yaml(config),
+        yaml_file=yaml_file,
+        placement=placement,
+        arguments=server_arguments(config, placement) if placement else (),
+        smaller_arguments=server_arguments(_smaller(config), placement) if placement else (),
+        environment=server_environment(config, environ) if placement else {},
+        disk_directory=directory,
+        marker=f"{base}/{MARKER}" if base else "",
+        fingerprint=print_of,
+        salt=print_of if shared else "",
+        connector=connector,
+        worker_arguments=tuple(_worker_arguments(connector, place, values, host)),
+        worker_variables=tuple(worker_variables(yaml_file="" if placement else yaml_file)),
+        settings=_settings(config, place, use, print_of if shared else "") if placement else None,
+        cpu_bytes=int(config.max_local_cpu_size * GIB),
+        disk_bytes=int(config.max_local_disk_size * GIB) if config.local_disk else 0,
+        incomplete=_incomplete(place, shared=shared),
+        notes=(*config.notes, *_notes(config, lost, use)),
+    )
+
+
+def _directory(config: LMCacheConfig, print_of: str) -> tuple[str, str]:
+    """Return the folder of all our caches on that disk, and this one's in it."""
+    if not config.local_disk or "," in config.local_disk:
+        return "", ""
+    base = f"{config.local_disk.rstrip('/')}/{FOLDER}"
+    return base, f"{base}/{print_of}"
+
+
+def _placement(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: HostFacts) -> Placement:
+    if host.gpus:
+        return Placement(place.port, place.http_port, "lmcache_driven", workers=use.ranks)
+    size = config.max_local_cpu_size * GIB
+    # LMCache turns to sockets by itself where /dev/shm is too small, after reading it as it was before a crash.
+    fits = not config.local_cpu_use_hugepages and size <= 0.9 * (host.shm_free_bytes or 0)
+    name = f"lmi_{place.port}" if fits else ""
+    return Placement(place.port, place.http_port, "engine_driven", name, use.ranks)
+
+
+def _smaller(config: LMCacheConfig) -> LMCacheConfig:
+    half = max(0.1, int(config.max_local_cpu_size * 5) / 10)
+    kept = config.local_cpu or not config.remote_url
+    extra = {name: value for name, value in config.extra_config.items() if config.remote_url}
+    return replace(
+        config,
+        local_cpu=kept,
+        max_local_cpu_size=half,
+        local_disk=None,
+        max_local_disk_size=0.0,
+        extra_config=extra,
+    )
+
+
+def _settings(config: LMCacheConfig, place: CachePlace, use: EngineUse, salt: str) -> CacheSettings:
+    model = place.model
+    per_token = (
+        model.kv.node_bytes(use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers)
+        if model
+        else 0
+    )
+    return CacheSettings(
+        status_file=f"{place.run_directory}/{STATUS_FILE}",
+        http_port=place.http_port,
+        start_seconds=START_SECONDS + SECONDS_PER_GIB * config.max_local_cpu_size,
+        chunk_tokens=config.chunk_size,
+        bytes_per_token=per_token,
+        kv_dtype=use.kv_dtype,
+        ranks=1 if model and model.kv.latent_size else use.tensor_parallel,
+        salt=salt,
+    )
+
+
+def _worker_arguments(
+    connector: Mapping[str, Any], place: CachePlace, values: Mapping[str, Value], host: HostFacts
+) -> Iterator[Recommendation]:
+    text = json.dumps(connector, separators=(",", ":"))
+    yield Recommendation("kv_transfer_config", text, "connects the engine to LMCache")
+    if "enable_prompt_tokens_details" not in values:
+        reason = "answers say how many of the prompt's tokens were found in a cache"
+        yield Recommendation("enable_prompt_tokens_details", True, reason)
+    windows = place.model is not None and place.model.kv.window_layers
+    if windows and not host.gpus and "disable_hybrid_kv_cache_manager" not in values:
+        reason = "no GPU: LMCache then takes layers of one kind only, so those with a window are kept in full"
+        yield Recommendation("disable_hybrid_kv_cache_manager", True, reason)
+
+
+def _incomplete(place: CachePlace, *, shared: bool) -> str:
+    if place.identity or not shared:
+        return ""
+    return "others share the remote tier, and the model's weights, which tell its entries apart, are not here yet"
+
+
+def _notes(config: LMCacheConfig, lost: tuple[str, ...], use: EngineUse) -> Iterator[str]:
+    if lost:
+        yield f"LMCache runs inside the engine: its server has no counterpart for {', '.join(lost)}"
+    elif config.origin and use.ranks > 1:
+        yield f"{config.origin}: sizes are for all {use.ranks} processes of the engine together, not for each"
+    if not lost and (config.remote_url or "").startswith("fs://"):
+        yield f"{config.origin}: nothing bounds what is kept in {config.remote_url}"

@@ -1,11 +1,26 @@
 """Translates an LMCache configuration into `lmcache server` arguments and back; the two say the same."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from autoconfig.lmcache.adapters import TRANSLATED, adapters, read, store_of
 from autoconfig.lmcache.config import LMCacheConfig
+from autoconfig.masking import masked
 
 TransferMode = Literal["lmcache_driven", "engine_driven"]
+
+GIB = 1 << 30
+_POLICIES = ("LRU",)
+# What is always so in a server, or of no consequence there.
+_MOOT = {"pre_caching_hash_algorithm", "enable_async_loading", "lmcache_instance_id", "internal_api_server_enabled"}
+# Look-ups and the like, which are short.
+_LOOKUP_WORKERS = 4
+# LMCache looks every second whether a tier is above its watermark, and evicts that share. The fuller pair needs the
+# slack to take what is stored meanwhile: two seconds at 10,000 tokens/s of 56 KiB, and a tenth of that on a CPU.
+_FULL, _USUAL = ("0.9", "0.1"), ("0.8", "0.2")
+_SLACK_BYTES = {"lmcache_driven": 1.2e9, "engine_driven": 0.12e9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +45,90 @@ class Placement:
 
 
 def server_arguments(config: LMCacheConfig, placement: Placement) -> tuple[str, ...]:
-    """Return what follows `lmcache server`."""
-    raise NotImplementedError
+    """Return what follows `lmcache server`; credentials are not among them, see adapters.secrets."""
+    return tuple(_arguments(config, placement))
+
+
+def _arguments(config: LMCacheConfig, placement: Placement) -> Iterator[str]:
+    yield from ("--host", placement.host, "--port", str(placement.port))
+    yield from ("--http-host", placement.host, "--http-port", str(placement.http_port))
+    yield from ("--chunk-size", str(config.chunk_size))
+    yield from ("--max-gpu-workers", str(placement.workers), "--max-cpu-workers", str(_LOOKUP_WORKERS))
+    yield from ("--supported-transfer-mode", placement.transfer_mode)
+    if placement.shm_name:
+        yield from ("--shm-name", placement.shm_name)
+    yield from ("--l1-size-gb", repr(config.max_local_cpu_size))
+    if config.local_cpu_use_hugepages:
+        yield from ("--l1-use-hugepages", "--no-l1-use-lazy")
+    watermark, ratio = _eviction(config, placement)
+    # Never IsolatedLRU here: its thread dies at the first eviction, and the tier fills once and stays (0.5.6:
+    # l1 eviction_controller.py asks without a salt).
+    yield from ("--eviction-policy", config.cache_policy)
+    yield from ("--eviction-trigger-watermark", watermark, "--eviction-ratio", ratio)
+    below = list(adapters(config))
+    for adapter in below:
+        yield from ("--l2-adapter", json.dumps(adapter, separators=(",", ":")))
+    if below and config.local_cpu:
+        # By default what was read from below is dropped from RAM again.
+        yield from ("--l2-prefetch-policy", "retain")
+    elif below:
+        yield from ("--l2-store-policy", "skip_l1")
+
+
+def _eviction(config: LMCacheConfig, placement: Placement) -> tuple[str, str]:
+    slack = float(_FULL[1]) * config.max_local_cpu_size * GIB
+    return _FULL if slack >= _SLACK_BYTES[placement.transfer_mode] else _USUAL
 
 
 def read_server_arguments(arguments: tuple[str, ...]) -> tuple[LMCacheConfig, Placement]:
     """Turn what server_arguments returned back into what it was given."""
-    raise NotImplementedError
+    said: dict[str, str] = {}
+    below: list[dict[str, Any]] = []
+    rest = iter(arguments)
+    for name in rest:
+        if name in ("--l1-use-hugepages", "--no-l1-use-lazy"):
+            said[name] = ""
+        elif name == "--l2-adapter":
+            below.append(json.loads(next(rest)))
+        else:
+            said[name] = next(rest)
+    placement = Placement(
+        port=int(said["--port"]),
+        http_port=int(said["--http-port"]),
+        transfer_mode="engine_driven" if said["--supported-transfer-mode"] == "engine_driven" else "lmcache_driven",
+        shm_name=said.get("--shm-name", ""),
+        workers=int(said["--max-gpu-workers"]),
+        host=said["--host"],
+    )
+    tiers: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for adapter in below:
+        tier = read(adapter)
+        extra |= tier.pop("extra_config")
+        tiers |= tier
+    config = LMCacheConfig(
+        chunk_size=int(said["--chunk-size"]),
+        local_cpu=said.get("--l2-store-policy") != "skip_l1",
+        max_local_cpu_size=float(said["--l1-size-gb"]),
+        local_cpu_use_hugepages="--l1-use-hugepages" in said,
+        cache_policy=said["--eviction-policy"],
+        extra_config=extra,
+        **tiers,
+    )
+    return config, placement
 
 
 def without_counterpart(config: LMCacheConfig) -> tuple[str, ...]:
     """Name the keys that LMCache's server has nothing for; such a configuration runs inside the engine, or not."""
-    raise NotImplementedError
+    return tuple(_lost(config))
+
+
+def _lost(config: LMCacheConfig) -> Iterator[str]:
+    if config.cache_policy not in _POLICIES:
+        yield f"cache_policy: {config.cache_policy}"
+    if "," in (config.local_disk or ""):
+        yield "local_disk with several directories"
+    if config.remote_url and not store_of(config.remote_url):
+        yield f"remote_url: {masked(config.remote_url)}"
+    yield from (f"extra_config.{key}" for key, value in config.extra_config.items() if value and key not in TRANSLATED)
+    yield from (key for key in config.others if key not in _MOOT)

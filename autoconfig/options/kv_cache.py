@@ -1,17 +1,23 @@
 """The KV cache below the engine's own: LMCache's tiers in RAM and on disk."""
 
 from autoconfig.kinds import Kind
-from autoconfig.options.option import Option
+from autoconfig.options.option import Option, Spelling
 
 GROUP = "KV cache options"
 
 OPTIONS = (
     Option(
         "lmcache_auto_config",
-        "Keep KV cache in RAM and on NVMe with LMCache, sized from this host and model. In this version `explain` "
-        "shows what it would plan, and `serve` refuses it.",
+        "Keep KV cache in RAM and on NVMe with LMCache, sized from this host and model. `explain` shows the plan and "
+        "every reason for it.",
         kind=Kind.BOOL,
         default=False,
+    ),
+    Option(
+        "lmcache_config_file",
+        "Keep KV cache as this YAML says, in LMCache's documented schema; an absolute path, or a file beside the "
+        "model. Sizes in it are for the whole container.",
+        environment=(Spelling("LMCACHE_CONFIG_FILE"),),
     ),
     Option(
         "lmcache_min_cpu_gb",
@@ -28,5 +34,8 @@ OPTIONS = (
         kind=Kind.BOOL,
         default=False,
     ),
-    Option("lmcache_disk_path", "Directory of the cache on disk. Default: /tmp."),
+    Option(
+        "lmcache_disk_path",
+        "Directory of the cache on disk. Default: /tmp; a `local_disk` elsewhere in your own YAML has to be below it.",
+    ),
 )

@@ -160,9 +160,3 @@ def test_wishes_that_contradict_each_other_stop_the_start() -> None:
         "(serving.properties:2). Keep one, or lower the first."
     )
     assert "is not an absolute directory" in errors("option.lmcache_disk_path=lmcache")
-
-
-def test_what_serve_will_refuse_is_remarked() -> None:
-    notes = resolved("option.lmcache_auto_config=true").notes
-    assert [note for note in notes if "is not in this version's serve yet" in note]
-    assert resolved("option.lmcache_auto_config=false").notes == ()
