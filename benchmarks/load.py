@@ -40,46 +40,77 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class _Received:
+class Received:
+    """What came for one body, each piece with the moment it arrived."""
+
+    number: int
+    """Which of the bodies it answers."""
     sent: float
     chunks: list[tuple[float, bytes]]
+    failure: str = ""
+    """Why it is no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """All that came of one run, in the order of its ends."""
+
+    started: float
+    seconds: float
+    received: tuple[Received, ...]
 
 
 async def closed_loop(url: str, bodies: Sequence[Body], concurrency: int) -> Load:
-    """Send every body once, `concurrency` at a time, over connections that stay open."""
-    waiting = iter(bodies)
-    received: list[_Received] = []
+    """Send every body once, `concurrency` at a time; raise LoadError if one was not answered."""
+    exchange = await send_all(url, bodies, concurrency)
+    for answer in exchange.received:
+        if answer.failure:
+            raise LoadError(answer.failure)
+    return Load(tuple(_timing(answer) for answer in exchange.received), exchange.seconds)
+
+
+async def send_all(url: str, bodies: Sequence[Body], concurrency: int) -> Exchange:
+    """Send every body once, `concurrency` at a time, whatever becomes of the others."""
+    waiting = iter(enumerate(bodies))
+    received: list[Received] = []
     timeout = aiohttp.ClientTimeout(total=600)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
         started = time.perf_counter()
-        try:
-            async with asyncio.TaskGroup() as clients:
-                for _ in range(concurrency):
-                    clients.create_task(_client(session, url, waiting, received))
-        except* LoadError as failed:
-            raise failed.exceptions[0] from None
-        seconds = time.perf_counter() - started
-    return Load(tuple(_timing(answer) for answer in received), seconds)
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(concurrency):
+                clients.create_task(_client(session, url, waiting, received))
+        return Exchange(started, time.perf_counter() - started, tuple(received))
 
 
-async def _client(session: aiohttp.ClientSession, url: str, waiting: Iterator[Body], received: list[_Received]) -> None:
-    for body in waiting:
-        sent = time.perf_counter()
+async def _client(
+    session: aiohttp.ClientSession, url: str, waiting: Iterator[tuple[int, Body]], received: list[Received]
+) -> None:
+    for number, body in waiting:
+        received.append(await _send(session, url, number, body))
+
+
+async def _send(session: aiohttp.ClientSession, url: str, number: int, body: Body) -> Received:
+    sent = time.perf_counter()
+    chunks: list[tuple[float, bytes]] = []
+    failure = ""
+    try:
         async with session.post(url, json=body) as response:
-            chunks = [(time.perf_counter(), chunk) async for chunk in response.content.iter_any()]
+            chunks += [(time.perf_counter(), chunk) async for chunk in response.content.iter_any()]
             if response.status != 200:
                 excerpt = b"".join(chunk for _, chunk in chunks)[:300].decode(errors="replace")
-                raise LoadError(f"{url} answered {response.status}: {excerpt}")
-        received.append(_Received(sent, chunks))
+                failure = f"{url} answered {response.status}: {excerpt}"
+    except (aiohttp.ClientError, TimeoutError) as error:
+        failure = f"{url}: {error or type(error).__name__}"
+    return Received(number, sent, chunks, failure)
 
 
-def _timing(answer: _Received) -> Timing:
+def _timing(answer: Received) -> Timing:
     whole = b"".join(chunk for _, chunk in answer.chunks)
     if not whole.startswith(b"data:"):
         return Timing(answer.chunks[-1][0] - answer.sent, (), json.loads(whole)["usage"]["completion_tokens"])
     stamps: list[float] = []
     tokens = 0
-    for stamp, event in _events(answer.chunks):
+    for stamp, event in events(answer.chunks):
         if event.get("error"):
             raise LoadError(f"the stream ended in an error: {event['error']}")
         if any(choice["delta"].get("content") for choice in event["choices"]):
@@ -91,7 +122,7 @@ def _timing(answer: _Received) -> Timing:
     return Timing(stamps[0] - answer.sent, gaps, tokens)
 
 
-def _events(chunks: list[tuple[float, bytes]]) -> Iterator[tuple[float, Body]]:
+def events(chunks: list[tuple[float, bytes]]) -> Iterator[tuple[float, Body]]:
     """Yield each server-sent event with the moment its last byte arrived."""
     rest = b""
     for stamp, chunk in chunks:

@@ -18,8 +18,9 @@ from pathlib import Path
 from benchmarks import report, tiny_model, vllm_client
 from benchmarks.cells import Cell, Workload, bodies, table
 from benchmarks.load import LoadError, closed_loop
-from benchmarks.servers import Running, Server, ServerError, running
+from benchmarks.servers import Running, Server, ServerError, running, without_settings
 from benchmarks.stats import Figures, summarise
+from benchmarks.surroundings import surroundings
 
 OURS, PLAIN = "ours", "vllm serve"
 FLAGS = {
@@ -38,8 +39,6 @@ ENGINE_ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
 }
-# What would configure our server behind this comparison's back.
-FOREIGN = ("HF_MODEL_ID", "LMI_", "OPTION_", "SAGEMAKER_", "SERVING_", "SM_", "TENSOR_PARALLEL_DEGREE", "VLLM_")
 
 
 def main() -> int:
@@ -54,7 +53,7 @@ def main() -> int:
     ours = _ours(model, options.port)
     if options.control:
         ours = replace(_plain(model, options.port), name=f"{PLAIN} again")
-    described = report.surroundings()
+    described = surroundings("benchmarks.overhead")
     measured: list[report.Measured] = []
     for start in range(options.starts):
         # Every other start begins with the other server, so that neither always has the fresher machine.
@@ -119,7 +118,7 @@ def _ours(model: Path, port: int) -> Server:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)} | ENGINE_ENVIRONMENT
+    return without_settings(os.environ) | ENGINE_ENVIRONMENT
 
 
 def _arguments() -> argparse.Namespace:

