@@ -15,10 +15,10 @@ digest = $(shell cat $(1) | grep == | sha256sum | cut -c1-12)
 RUNTIME := .venv/.$(FLAVOUR)-$(call digest,requirements/$(FLAVOUR).txt)
 TOOLS := .venv/.dev-$(call digest,requirements/$(FLAVOUR).txt requirements/dev.txt)
 
-.PHONY: help setup serve explain test test-fast check docs lock soak bench-overhead clean
+.PHONY: help setup serve explain test test-fast check docs lock soak bench-overhead bench-long-doc-qa clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(RUNTIME) ## Install what serving needs into .venv
 
@@ -57,6 +57,9 @@ soak: $(TOOLS) ## Send ten minutes of traffic to a real server
 
 bench-overhead: $(TOOLS) ## Compare with plain `vllm serve`, half an hour or more (ARGS=--help)
 	@.venv/bin/python -m benchmarks.overhead $(ARGS)
+
+bench-long-doc-qa: $(TOOLS) ## Measure LMCache's tiers by Long Doc QA, a quarter of an hour (ARGS=--help)
+	@.venv/bin/python -m benchmarks.long_doc_qa $(ARGS)
 
 clean: ## Remove all that these commands made here, .venv included
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build
