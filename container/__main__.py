@@ -69,6 +69,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     explain = verbs.add_parser("explain", **both, help="print what serve would do, and why; start nothing")
     explain.add_argument("--json", action="store_true", help="as one JSON object")
     explain.add_argument("--instance", metavar="TYPE", help="plan for a SageMaker instance type, such as ml.g5.2xlarge")
+    explain.add_argument("--probe", action="store_true", help="measure the disk of the KV cache by writing to it, 3 s")
     verbs.add_parser("schema", help="print the JSON Schema of all options")
     verbs.add_parser("version", help="print the versions of this server and of its engine")
     return parser, verbs.choices
@@ -93,22 +94,25 @@ def _mistakes(verb: str, unknown: list[str], verbs: dict[str, argparse.ArgumentP
 def _explain(given: argparse.Namespace) -> int:
     from autoconfig.instances import instance
     from container.explain import explain
-    from container.prepare import prepare
+    from container.prepare import prepare, with_cache_planned
+    from container.probe_disk import probe_disk
 
+    if given.probe and given.instance:
+        raise PreparationError("--probe measures this machine, and --instance plans for another: give one of them")
     machine = instance(given.instance) if given.instance else None
-    print(explain(prepare(os.environ, given.model_dir, given.port, machine), as_json=given.json))
+    plan = prepare(os.environ, given.model_dir, given.port, machine)
+    if given.probe and plan.cache.plan and plan.cache.plan.disk_bytes:
+        plan = with_cache_planned(plan, probe=probe_disk(plan.cache.plan.disk_path))
+    print(explain(plan, as_json=given.json))
     return Exit.STOPPED
 
 
 def _serve(given: argparse.Namespace, unknown: list[str]) -> int:
-    from autoconfig.checks import unserved
     from container.console import Console
     from container.prepare import prepare
     from container.serve import serve
 
     plan = prepare(os.environ, given.model_dir, given.port)
-    if refused := tuple(unserved(plan.resolution.values)):
-        raise ConfigErrors(refused)
     console = Console(plan.launch.plan.serving.log_format)
     if unknown:
         console.say(f"serve takes no such arguments, ignored: {' '.join(unknown)}", "warning")

@@ -11,7 +11,7 @@ from container.prepare import LaunchPlan
 
 def explain(plan: LaunchPlan, *, as_json: bool) -> str:
     """Return the whole LaunchPlan, as a page to read or as one JSON object."""
-    decided = render(plan.resolution, plan.launch, plan.cache, as_json=as_json)
+    decided = render(plan.resolution, plan.launch, plan.cache.plan, plan.cache.launch, as_json=as_json)
     start = _start(plan)
     if as_json:
         instance = {"instance": asdict(plan.instance)} if plan.instance else {}
@@ -26,7 +26,9 @@ def explain(plan: LaunchPlan, *, as_json: bool) -> str:
 
 def _start(plan: LaunchPlan) -> dict[str, str]:
     start = {"model": _model(plan)}
-    if plan.cache is None and plan.launch.plan.task == "generate":
+    if plan.cache.off:
+        start["KV cache"] = f"none: {plan.cache.off}"
+    elif plan.cache.plan is None and plan.launch.plan.task == "generate":
         start["KV cache"] = "not planned: the model's config.json is not on this machine, or says too little"
     if plan.requirements is not None:
         state = "installed in" if plan.requirements.target.is_dir() else "to be installed into"

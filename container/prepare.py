@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from autoconfig.engine_cache import engine_use
 from autoconfig.host import HostFacts, probe
+from autoconfig.host_disks import DiskProbe
 from autoconfig.instances import InstanceFacts
 from autoconfig.launch import WorkerLaunch, plan_worker
+from autoconfig.lmcache.worker import with_cache
 from autoconfig.model import ModelDirectory, look
-from autoconfig.plan import CachePlan, plan_cache
 from autoconfig.properties import parse_properties
 from autoconfig.resolve import Resolution, resolve
-from autoconfig.tiers import CacheWishes
 from autoconfig.values import Value
+from container.cache_launch import watcher
+from container.cache_start import CacheStart, Situation, decide
 from container.children import Child
 from container.demo_model import MODEL_NAME
 from container.errors import PreparationError
@@ -48,17 +49,43 @@ class ModelSource:
 class LaunchPlan:
     """Everything a start does, decided."""
 
-    resolution: Resolution
-    launch: WorkerLaunch
+    situation: Situation
+    engine: WorkerLaunch
+    """The worker, as it is without a cache below its engine's."""
     model: ModelSource
     requirements: UserRequirements | None
-    run_directory: Path
-    children: tuple[Child, ...]
     limits: Limits
-    cache: CachePlan | None
-    """None where the model's keys and values are not known."""
+    cache: CacheStart
     instance: InstanceFacts | None = None
     """The machine this is planned for, where it is not this one."""
+
+    @property
+    def resolution(self) -> Resolution:
+        """Return every option's value and origin."""
+        return self.situation.resolution
+
+    @property
+    def run_directory(self) -> Path:
+        """Return where a start writes what its processes read."""
+        return self.situation.run_directory
+
+    @property
+    def launch(self) -> WorkerLaunch:
+        """Return how the worker is started, with the cache that was decided."""
+        return with_cache(self.engine, self.cache.launch) if self.cache.launch else self.engine
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Return what runs: the cache server's watcher, where there is one, and the worker."""
+        worker = Child(
+            name="engine",
+            # -P keeps the directory we happen to be started in off the worker's import path.
+            argv=(sys.executable, "-P", "-m", "handlers.server", str(self.file)),
+            environment=_with_import_path(self.launch.environment, self.requirements),
+        )
+        if self.cache.launch is None or self.cache.launch.placement is None:
+            return (worker,)
+        return (watcher(self.cache.launch, self.run_directory, ROOT), worker)
 
     @property
     def file(self) -> Path:
@@ -107,34 +134,24 @@ def _plan(environ: Mapping[str, str], resolution: Resolution, host: HostFacts, r
     listed = resolution.model_directory.requirements if resolution.model_directory else None
     requirements = plan_requirements(listed, cache) if listed else None
     drain_seconds = launch.plan.serving.drain_timeout_seconds
-    worker = Child(
-        name="engine",
-        # -P keeps the directory we happen to be started in off the worker's import path.
-        argv=(sys.executable, "-P", "-m", "handlers.server", str(run_directory / "launch-plan.json")),
-        environment=_with_import_path(launch.environment, requirements),
-    )
-    return LaunchPlan(
-        resolution=resolution,
-        launch=launch,
+    plan = LaunchPlan(
+        situation=Situation(resolution, launch.environment, host, run_directory),
+        engine=launch,
         model=model,
         requirements=requirements,
-        run_directory=run_directory,
-        children=(worker,),
         limits=Limits(settings.model_loading_timeout_seconds, drain_seconds + SECONDS_AFTER_DRAINING),
-        cache=_cache_plan(resolution, launch, model, host),
+        cache=CacheStart(),
     )
+    return with_cache_planned(plan)
 
 
-def _cache_plan(resolution: Resolution, launch: WorkerLaunch, model: ModelSource, host: HostFacts) -> CachePlan | None:
-    """Plan the tiers below the engine's cache, from whatever of the model is on this machine already."""
-    directory = model.directory
-    if model.kind == "hub":
-        directory = cached(model.name, resolution.settings.revision, launch.environment)
-    facts = look(directory).facts if directory and directory.is_dir() else None
-    if facts is None or resolution.settings.task != "generate":
-        return None
-    use = engine_use(resolution.values, launch.environment, host, facts)
-    return plan_cache(CacheWishes.of(resolution.values), use, host, facts)
+def with_cache_planned(plan: LaunchPlan, ports: tuple[int, int] = (0, 0), probe: DiskProbe | None = None) -> LaunchPlan:
+    """Decide the cache from whatever of the model is on this machine now."""
+    directory, commit = plan.model.directory, ""
+    if plan.model.kind == "hub":
+        directory = cached(plan.model.name, plan.resolution.settings.revision, plan.engine.environment)
+        commit = directory.name if directory else ""
+    return replace(plan, cache=decide(plan.situation, directory, commit, ports=ports, probe=probe))
 
 
 def _look_at(given: Path | None) -> ModelDirectory | None:

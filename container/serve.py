@@ -3,15 +3,24 @@
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autoconfig.checks import port_range
+from autoconfig.errors import ConfigErrors
+from container.cache_launch import write_files
+from container.cache_start import CacheStart
 from container.console import Console
 from container.demo_model import ensure_demo_model
 from container.errors import Exit, Interruption, PreparationError
 from container.files import exclusive, private_directory, write_atomically
+from container.hub_config import fetch_config
 from container.logs import WorkerOutput
-from container.prepare import LaunchPlan
+from container.ports import reserved_ports
+from container.prepare import LaunchPlan, with_cache_planned
+from container.probe_disk import probe_disk
 from container.processes import adopt_orphans, end_descendants, interruptible
 from container.progress import Progress, first_request
 from container.supervise import Limits, Outcome, Supervisor
@@ -25,13 +34,14 @@ def serve(plan: LaunchPlan, console: Console) -> Exit:
     try:
         private_directory(plan.run_directory)
         busy = f"another server is running in {plan.run_directory}: choose another port, or set LMI_RUN_DIR"
-        with exclusive(plan.run_directory / "lock", busy=busy):
+        with exclusive(plan.run_directory / "lock", busy=busy), ExitStack() as held:
             with interruptible(plan.limits.start_seconds, progress):
                 _announce(plan, progress)
                 _bring(plan, progress)
+                plan = _with_cache(plan, held, progress)
                 _write_files(plan)
             outcome = _run(plan, console, progress)
-    except PreparationError as error:
+    except (PreparationError, ConfigErrors) as error:
         outcome = Outcome(Exit.CONFIGURATION, str(error))
     except OSError as error:
         outcome = Outcome(Exit.CONFIGURATION, f"{error.filename or plan.run_directory}: {error.strerror}")
@@ -66,11 +76,49 @@ def _bring(plan: LaunchPlan, progress: Progress) -> None:
         ensure_demo_model(plan.model.directory, environment, progress)
 
 
+def _with_cache(plan: LaunchPlan, held: ExitStack, progress: Progress) -> LaunchPlan:
+    """Plan the KV cache again, with the model at hand, its disk measured, and ports that stay ours until the end.
+
+    Where that comes to nothing, serving goes on without one, and the operator is told in one line.
+    """
+    if plan.situation.asked() is None:
+        return plan
+    try:
+        planned = _planned_again(plan, held, progress)
+    except PreparationError as error:
+        planned = replace(plan, cache=CacheStart(plan.cache.plan, off=str(error)))
+    launch = planned.cache.launch
+    if launch is None or launch.incomplete:
+        progress.note(f"KV cache: off: {launch.incomplete if launch else planned.cache.off}")
+        return replace(planned, cache=replace(planned.cache, launch=None))
+    for note in launch.notes:
+        progress.note(f"KV cache: {note}")
+    return planned
+
+
+def _planned_again(plan: LaunchPlan, held: ExitStack, progress: Progress) -> LaunchPlan:
+    if plan.model.kind == "hub" and plan.cache.plan is None:
+        fetch_config(plan.model.name, plan.resolution.settings.revision, plan.engine.environment, progress)
+    plan = with_cache_planned(plan)
+    if plan.cache.launch is None:
+        return plan
+    probe = None
+    if plan.cache.plan and plan.cache.plan.disk_bytes:
+        progress.step(f"KV cache: measuring the disk of {plan.cache.plan.disk_path}")
+        probe = probe_disk(plan.cache.plan.disk_path)
+    within = port_range(str(plan.resolution.values["safe_port_range"].value))
+    never = frozenset({8080, plan.engine.plan.port})
+    port, http_port = held.enter_context(reserved_ports(2, within, never))
+    return with_cache_planned(plan, (port, http_port), probe)
+
+
 def _write_files(plan: LaunchPlan) -> None:
     """Write what the worker reads; the children are listed for whoever looks into the run directory."""
     children = [{"name": child.name, "argv": child.argv} for child in plan.children]
     content = {"version": 1, "worker": plan.launch.plan.to_json(), "children": children}
     write_atomically(plan.file, json.dumps(content, indent=2))
+    if plan.cache.launch:
+        write_files(plan.cache.launch, plan.run_directory)
     (plan.run_directory / "empty").mkdir(exist_ok=True)  # the worker's SAGEMAKER_MODEL_PATH
     sockets = plan.run_directory / "ipc"  # its VLLM_RPC_BASE_PATH
     shutil.rmtree(sockets, ignore_errors=True)

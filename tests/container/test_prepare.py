@@ -61,15 +61,15 @@ def test_a_model_in_the_hubs_cache_is_planned_for_before_it_is_loaded(tmp_path: 
     snapshot.mkdir(parents=True)
     config = {"num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4}
     (snapshot / "config.json").write_text(json.dumps(config))
-    assert plan(tmp_path, HF_MODEL_ID="org/name").cache is None
+    assert plan(tmp_path, HF_MODEL_ID="org/name").cache.plan is None
     (hub / "refs").mkdir()
     (hub / "refs/main").write_text("0123\n")
     places = {"HF_HOME": str(hub.parents[1]), "HF_HUB_CACHE": str(hub.parent), "XDG_CACHE_HOME": str(hub.parents[2])}
     for name, place in {"PATH": "/bin", **places}.items():
         planned = prepare({"HOME": str(tmp_path), "HF_MODEL_ID": "org/name", "OPTION_DTYPE": "bfloat16", name: place})
-        assert planned.cache is not None
-        assert planned.cache.bytes_per_token == 2 * 2 * 256 * 2
-    assert plan(tmp_path, HF_MODEL_ID="org/name", OPTION_TASK="embed").cache is None
+        assert planned.cache.plan is not None
+        assert planned.cache.plan.bytes_per_token == 2 * 2 * 256 * 2
+    assert plan(tmp_path, HF_MODEL_ID="org/name", OPTION_TASK="embed").cache.plan is None
 
 
 def test_a_model_on_s3_is_loaded_from_where_it_is_downloaded_to(tmp_path: Path) -> None:

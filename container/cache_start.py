@@ -1,0 +1,83 @@
+"""Decides what cache a start has below the engine's: from what of the model is on this machine, now or once brought."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoconfig.checks_cache import asked_for
+from autoconfig.engine_cache import engine_use
+from autoconfig.errors import BadValueError, ConfigErrors
+from autoconfig.host import HostFacts
+from autoconfig.host_disks import DiskProbe
+from autoconfig.lmcache.config import LMCacheConfig, read_yaml
+from autoconfig.lmcache.fingerprint import identity, versions
+from autoconfig.lmcache.launch import CacheLaunch, CachePlace, plan_cache_launch
+from autoconfig.model import look
+from autoconfig.plan import CachePlan, plan_cache
+from autoconfig.resolve import Resolution
+from autoconfig.tiers import CacheWishes
+from autoconfig.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the cache is decided from, beside the model."""
+
+    resolution: Resolution
+    environment: Mapping[str, str]
+    """The engine's process's, without anything for the cache."""
+    host: HostFacts
+    run_directory: Path
+
+    def asked(self) -> Value | None:
+        """Return what asks for a cache below the engine's own."""
+        return next(iter(asked_for(self.resolution.values)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStart:
+    """What was decided: a plan, to be explained where the model is known, and a launch where one was asked for."""
+
+    plan: CachePlan | None = None
+    launch: CacheLaunch | None = None
+    off: str = ""
+    """Why there is no launch although one was asked for."""
+
+
+def decide(
+    situation: Situation, model: Path | None, commit: str = "", *, ports: tuple[int, int] = (0, 0),
+    probe: DiskProbe | None = None,
+) -> CacheStart:  # fmt: skip
+    """Plan the tiers for the model in a directory; where its files are not there, nothing can be planned.
+
+    The ports, of the server's requests and of its HTTP interface, are 0 until a start has chosen them.
+    """
+    resolution, host = situation.resolution, situation.host
+    asked = situation.asked()
+    if resolution.settings.task != "generate":
+        return CacheStart(off="a model that generates nothing has no use for it" if asked else "")
+    users = _users(asked, situation.environment) if asked and asked.option.name == "lmcache_config_file" else None
+    seen = look(model) if model and model.is_dir() else None
+    facts = seen.facts if seen else None
+    if seen is None or facts is None:
+        return CacheStart(
+            off="the model's config.json is not here, or says too little of its KV cache" if asked else ""
+        )
+    use = engine_use(resolution.values, situation.environment, host, facts)
+    plan = plan_cache(CacheWishes.of(resolution.values), use, host, facts, probe)
+    if asked is None:
+        return CacheStart(plan)
+    if plan.off and users is None:
+        return CacheStart(plan, off=plan.off)
+    place = CachePlace(str(situation.run_directory), *ports, identity(seen.path, commit), versions(), facts)
+    launch = plan_cache_launch(users or plan, place, resolution.values, use, host, situation.environment)
+    return CacheStart(plan, launch)
+
+
+def _users(asked: Value, environment: Mapping[str, str]) -> LMCacheConfig:
+    file = Path(str(asked.value))
+    try:
+        return read_yaml(file.read_text(encoding="utf-8"), str(file), environment)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise ConfigErrors((BadValueError(f"{asked}: {reason}."),)) from None
