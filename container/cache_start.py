@@ -56,7 +56,7 @@ def decide(
     asked = situation.asked()
     if resolution.settings.task != "generate":
         return CacheStart(off="a model that generates nothing has no use for it" if asked else "")
-    users = _users(asked, situation.environment) if asked and asked.option.name == "lmcache_config_file" else None
+    users = _users(asked, situation) if asked and asked.option.name == "lmcache_config_file" else None
     seen = look(model) if model and model.is_dir() else None
     facts = seen.facts if seen else None
     if seen is None or facts is None:
@@ -74,10 +74,12 @@ def decide(
     return CacheStart(plan, launch)
 
 
-def _users(asked: Value, environment: Mapping[str, str]) -> LMCacheConfig:
-    file = Path(str(asked.value))
+def _users(asked: Value, situation: Situation) -> LMCacheConfig:
+    """Read the user's file; a name alone is one beside the model."""
+    beside = situation.resolution.model_directory
+    file = (beside.path if beside else Path("/")) / str(asked.value)
     try:
-        return read_yaml(file.read_text(encoding="utf-8"), str(file), environment)
+        return read_yaml(file.read_text(encoding="utf-8"), str(file), situation.environment)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
         raise ConfigErrors((BadValueError(f"{asked}: {reason}."),)) from None

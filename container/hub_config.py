@@ -27,11 +27,13 @@ def fetch_config(name: str, revision: str | None, environment: Mapping[str, str]
 def main(name: str, revision: str) -> None:
     """Download the configuration, and the index where there is one."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     for file in ("config.json", "model.safetensors.index.json"):
         try:
             hf_hub_download(name, file, revision=revision)
+        except LocalEntryNotFoundError as error:
+            raise SystemExit("it is not in the Hugging Face cache, and the hub cannot be reached") from error
         except EntryNotFoundError as error:
             if file == "config.json":
                 raise SystemExit(f"it has no {file}") from error

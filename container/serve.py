@@ -10,6 +10,7 @@ from typing import Any
 
 from autoconfig.checks import port_range
 from autoconfig.errors import ConfigErrors
+from container.cache_disk import CacheDisk
 from container.cache_launch import write_files
 from container.cache_start import CacheStart
 from container.console import Console
@@ -85,7 +86,7 @@ def _with_cache(plan: LaunchPlan, held: ExitStack, progress: Progress) -> Launch
         return plan
     try:
         planned = _planned_again(plan, held, progress)
-    except PreparationError as error:
+    except (PreparationError, OSError) as error:
         planned = replace(plan, cache=CacheStart(plan.cache.plan, off=str(error)))
     launch = planned.cache.launch
     if launch is None or launch.incomplete:
@@ -109,7 +110,14 @@ def _planned_again(plan: LaunchPlan, held: ExitStack, progress: Progress) -> Lau
     within = port_range(str(plan.resolution.values["safe_port_range"].value))
     never = frozenset({8080, plan.engine.plan.port})
     port, http_port = held.enter_context(reserved_ports(2, within, never))
-    return with_cache_planned(plan, (port, http_port), probe)
+    plan = with_cache_planned(plan, (port, http_port), probe)
+    launch = plan.cache.launch
+    if launch and launch.placement is None and launch.disk_directory:
+        # LMCache inside the engine: there is no watcher to do it.
+        disk = CacheDisk(Path(launch.disk_directory), Path(launch.marker))
+        disk.empty()
+        held.callback(disk.remove)
+    return plan
 
 
 def _write_files(plan: LaunchPlan) -> None:

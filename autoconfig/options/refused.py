@@ -29,12 +29,6 @@ OPTIONS = (
     Option("sessions_path", "Directory of sessions.", note="no effect: sessions are not in this version yet"),
     Option("sessions_expiration", "Seconds a session lives.", note="no effect: sessions are not in this version yet"),
     Option("sessions_s3url", "Copy of sessions.", note="no effect: sessions are not in this version yet"),
-    Option(
-        "lmcache_config_file",
-        "LMCache configuration file.",
-        environment=(Spelling("LMCACHE_CONFIG_FILE"),),
-        refused=f"{_LATER}; remove it, or give option.kv_transfer_config yourself",
-    ),
     Option("adapters", "Directory of LoRA adapters.", refused=f"{_LATER}; use option.lora_modules=name=path"),
     Option("input_formatter", "Custom input formatter.", refused=f"{_LATER}; remove it"),
     Option(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autoconfig.errors import ConfigErrors
 from autoconfig.instances import instance
 from container.cache_launch import write_files
 from container.cache_task import CacheTask
@@ -131,7 +132,8 @@ def test_a_model_that_comes_later_is_planned_for_when_it_is_there(tmp_path: Path
 
 def test_a_hub_model_that_cannot_be_looked_at_is_served_without_a_cache(tmp_path: Path) -> None:
     planned, _ = started(plan(tmp_path, OPTION_MODEL_ID="nobody/nothing", HF_HUB_OFFLINE="1"))
-    assert planned.cache.off.startswith("the configuration of nobody/nothing cannot be fetched: ")
+    why = "it is not in the Hugging Face cache, and the hub cannot be reached"
+    assert planned.cache.off == f"the configuration of nobody/nothing cannot be fetched: {why}"
 
 
 def test_what_is_shown_and_what_is_started_differ_in_ports_alone(tmp_path: Path, model: Path) -> None:
@@ -144,3 +146,35 @@ def test_what_is_shown_and_what_is_started_differ_in_ports_alone(tmp_path: Path,
         assert (shown.yaml, shown.environment) == (again.cache.launch.yaml, again.cache.launch.environment)
         assert again.cache.launch.placement is not None
         assert again.cache.launch.settings == replace(shown.settings, http_port=again.cache.launch.placement.http_port)
+
+
+def test_inside_the_engine_the_disk_is_emptied_by_the_start_itself(tmp_path: Path, model: Path) -> None:
+    folder = tmp_path / "disk/lmi-cache"
+    folder.mkdir(parents=True)
+    (folder / ".lmi-cache").touch()
+    (folder / "stale").mkdir()
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"max_local_cpu_size: 3\nlocal_disk: {folder.parent}\nmax_local_disk_size: 5\ncache_policy: LFU\n")
+    environ = {"OPTION_LMCACHE_CONFIG_FILE": str(file), "OPTION_LMCACHE_DISK_PATH": str(folder.parent)}
+    planned, held = started(on_p4d(tmp_path, OPTION_MODEL_ID=str(model), **environ))
+    launch = planned.cache.launch
+    assert launch is not None
+    assert [child.name for child in planned.children] == ["engine"]
+    with held:
+        assert {entry.name for entry in folder.iterdir()} == {".lmi-cache", launch.fingerprint}
+    assert [entry.name for entry in folder.iterdir()] == [".lmi-cache"]
+
+
+def test_a_users_yaml_takes_the_place_of_the_plan(tmp_path: Path, model: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("chunk_size: 512\nmax_local_cpu_size: 3\n")
+    environ = {"OPTION_MODEL_ID": str(model), "OPTION_LMCACHE_CONFIG_FILE": str(file)}
+    planned = on_p4d(tmp_path, **environ)
+    assert planned.cache.launch is not None
+    assert (planned.cache.launch.config.chunk_size, planned.cache.launch.cpu_bytes) == (512, 3 * GIB)
+    for text, mistake in (("chunk_sise: 512\n", "chunk_sise"), (None, "No such file")):
+        file.unlink()
+        if text:
+            file.write_text(text)
+        with pytest.raises(ConfigErrors, match=mistake):
+            on_p4d(tmp_path, **environ)

@@ -3,10 +3,7 @@
 The real server's test is in tests/e2e/test_cache_server.py.
 """
 
-import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,53 +17,11 @@ import pytest
 from autoconfig.settings import CacheStatus
 from container.cache_task import Attempt, CacheTask, read_status, write_status
 from tests.container.mounts import fill
-from tests.container.processes import ROOT, is_running
+from tests.container.processes import is_running
+from tests.container.watched import Watched
 
 FAKE = str(Path(__file__).with_name("fake_cache_server.py"))
 GIB = 1 << 30
-
-
-class Watched:
-    """A watcher, its task, and what it says."""
-
-    def __init__(self, task: CacheTask, directory: Path) -> None:
-        self.task = task
-        file = directory / "cache-launch.json"
-        file.write_text(task.to_json())
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "container.cache_server", str(file)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def says(self, text: str) -> str:
-        """Return the first line that holds `text`."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if text in line:
-                return line.strip()
-        raise AssertionError(f"the watcher ended without saying {text!r}")
-
-    @property
-    def status(self) -> CacheStatus | None:
-        return read_status(Path(self.task.status_file))
-
-    def server(self) -> psutil.Process:
-        return psutil.Process(self.process.pid).children()[0]
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(10)
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class Watch:
