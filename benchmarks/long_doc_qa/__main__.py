@@ -77,9 +77,10 @@ def _runs(options: Options, model: Path, chosen: list[Arm]) -> Iterator[ArmRun]:
             if options.url:
                 run = ArmRun(arm, repeat, 0.0, measure(options.url, options.work, asked, first))
             else:
-                with running(_server(arm, options.port), options.output / f"{arm.name}-{repeat}.log") as started:
+                log = options.output / f"{arm.name}-{repeat}.log"
+                with running(_server(arm, options.port), log) as started:
                     rounds = measure(started.server.base_url, options.work, asked, first)
-                run = ArmRun(arm, repeat, started.ready_seconds, rounds)
+                run = ArmRun(arm, repeat, started.ready_seconds, rounds, _said(log))
             query = run.figures("query")
             ready = f"repeat {repeat}, {arm.title}: ready after {run.ready_seconds:.0f} s"
             print(f"{ready}, query round {query.seconds:.1f} s, TTFT {query.ttft_mean:.3f} s", flush=True)
@@ -89,6 +90,12 @@ def _runs(options: Options, model: Path, chosen: list[Arm]) -> Iterator[ArmRun]:
 def _server(arm: Arm, port: int) -> Server:
     command = (sys.executable, "-m", "container", "serve", "--port", str(port))
     return Server(arm.title, command, without_settings(os.environ) | environment(arm), f"http://127.0.0.1:{port}", "")
+
+
+def _said(log: Path) -> list[str]:
+    """Return the server's own lines on its cache; they begin with the seconds since it started."""
+    lines = log.read_text(errors="replace").splitlines()
+    return [line for line in lines if line.startswith("[") and "cache" in line.lower()]
 
 
 def _disk_speed(directory: Path) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.long_doc_qa.answers import Answer
 from benchmarks.long_doc_qa.arms import Arm
-from benchmarks.long_doc_qa.results import ROUNDS, Results
+from benchmarks.long_doc_qa.results import ROUNDS, Results, hit_rate
 
 # Okabe and Ito's, which the colour-blind tell apart.
 COLOURS = {"none": "#D55E00", "ram": "#0072B2", "disk": "#009E73", "both": "#CC79A7", "floor": "#666666"}
@@ -65,9 +65,7 @@ def _hit_rates(results: Results) -> str:
     axes = figure.subplots()
     for number, arm in enumerate(reversed(results.arms)):
         for name, shift, shade in zip(ROUNDS, (0.2, -0.2), (0.45, 1.0), strict=True):
-            rate = results.figure(
-                arm, name, lambda one: one.hit_rate if one.hit_rate is not None else one.hit_rate_metrics
-            )
+            rate = results.figure(arm, name, hit_rate)
             share = rate.median * 100 if rate else 0.0
             axes.barh(number + shift, share, height=0.36, color=_colour(arm), alpha=shade)
             axes.text(

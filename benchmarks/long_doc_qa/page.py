@@ -29,6 +29,7 @@ def html(results: Results, described: Mapping[str, str]) -> str:
         tables=tables(results),
         charts=charts(results),
         arms=results.arms,
+        said={arm.name: results.of(arm)[0].said for arm in results.arms},
     )
 
 
@@ -40,6 +41,7 @@ def as_json(results: Results, described: Mapping[str, str]) -> str:
             "repeat": run.repeat,
             "ready_seconds": run.ready_seconds,
             "engine_tokens": run.rounds.engine_tokens,
+            "said": run.said,
             "rounds": {name: {"figures": asdict(run.figures(name)), **asdict(run.round(name))} for name in ROUNDS},
         }
         for run in results.runs

@@ -1,6 +1,6 @@
 """Holds every arm's runs together: the figures over the repeats, the ratios, and whether they may be believed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.long_doc_qa.answers import Comparison, compare
@@ -20,6 +20,8 @@ class ArmRun:
     repeat: int
     ready_seconds: float
     rounds: Rounds
+    said: Sequence[str] = ()
+    """What the server printed of its cache."""
 
     def round(self, name: str) -> Round:
         """Return the round of that name."""
@@ -101,6 +103,7 @@ def checks(results: Results) -> list[Check]:
             f"prompts of {', '.join(map(str, sorted(lengths)))} tokens; {results.work.tokens} were meant",
         ),
         _working_set(results, first),
+        *_hits(results),
         Check(
             not different,
             f"{sum(one.same for one in compared)} answers equal {results.baseline.title}'s token by token, "
@@ -124,3 +127,17 @@ def _working_set(results: Results, run: ArmRun) -> Check:
         run.arm.name == "floor" or needed > engine,
         f"{run.arm.title}: a working set of {needed:,} tokens {relation} into the engine's cache of {engine:,}",
     )
+
+
+def _hits(results: Results) -> Iterator[Check]:
+    """Check that a cache that ought to hold every document answered from it: one that is off fails no request."""
+    for arm in results.arms:
+        rate = results.figure(arm, "query", hit_rate)
+        if rate and (arm.name == "floor" or arm.options.get("lmcache_auto_config")):
+            share = f"{rate.least:.0%} of the query round's prompt tokens came from a cache"
+            yield Check(rate.least > 0.5, f"{arm.title}: {share}")
+
+
+def hit_rate(one: RoundFigures) -> float | None:
+    """Return what the answers say, else what vLLM counted."""
+    return one.hit_rate if one.hit_rate is not None else one.hit_rate_metrics

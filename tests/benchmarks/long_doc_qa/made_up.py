@@ -39,7 +39,7 @@ def run(arm: Arm, repeat: int = 1, first_token: float = 0.2, seconds: float = 2.
     query = a_round(
         seconds, [answer(number, first_token=first_token, cached_tokens=cached) for number in range(WORK.documents)]
     )
-    return ArmRun(arm, repeat, 30.0, Rounds(warm_up, query, 150))
+    return ArmRun(arm, repeat, 30.0, Rounds(warm_up, query, 150), said=[f"[  2.0 s] cache: {arm.title}"])
 
 
 def results(*runs: ArmRun) -> Results:

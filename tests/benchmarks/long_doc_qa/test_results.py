@@ -58,7 +58,12 @@ def test_ratios_are_taken_within_a_repeat_and_stand_beside_the_announced_and_the
 
 
 def test_a_run_as_it_should_be_passes_every_check() -> None:
-    assert [check.text for check in checks(results(run(NONE), run(RAM))) if not check.holds] == []
+    assert [check.text for check in checks(results(run(NONE), run(RAM, cached=96))) if not check.holds] == []
+
+
+def test_a_cache_that_was_off_all_along_is_noticed() -> None:
+    (check,) = [check for check in checks(results(run(NONE), run(RAM))) if not check.holds]
+    assert check.text == "RAM: 0% of the query round's prompt tokens came from a cache"
 
 
 def test_a_baseline_whose_cache_holds_the_working_set_is_not_believed() -> None:
@@ -75,7 +80,7 @@ def test_failures_lengths_differences_and_answers_that_ignore_their_document_are
             replace(run(NONE), rounds=Rounds(alike, alike, 150)), replace(run(RAM), rounds=Rounds(wrong, wrong, 150))
         )
     )
-    assert [check.holds for check in found] == [False, False, True, False, False]
+    assert [check.holds for check in found] == [False, False, True, False, False, False]
     assert found[0].text == "2 of 10 requests failed; 503"
     assert found[1].text == "prompts of 99, 100 tokens; 100 were meant"
 
@@ -106,6 +111,7 @@ def test_the_page_shows_the_command_the_machine_and_every_figure_of_the_tables()
     text = html(found, {"command": "python -m it --seed 0", "machine": "a <machine>"})
     assert "<pre>python -m it --seed 0</pre>" in text
     assert "a &lt;machine&gt;" in text
+    assert "[  2.0 s] cache: RAM" in text
     for table in tables(found):
         assert all(f"<td>{cell}</td>" in text for row in table.rows for cell in row)
 
