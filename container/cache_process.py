@@ -22,6 +22,8 @@ STOP_SECONDS = 1.0
 """For a server that is told to end: all it holds is lost anyway."""
 
 _PR_SET_PDEATHSIG = 1
+# When memory runs out the kernel ends this process rather than the engine, which can do without it.
+_FIRST_TO_GO = "800"
 _libc = ctypes.CDLL(None)
 
 
@@ -130,6 +132,8 @@ class CacheProcess:
         def prepare(parent: int) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             die_with_parent(signal.SIGKILL, parent)
+            with suppress(OSError):
+                Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
 
         with self._log.open("ab", buffering=0) as log:
             return subprocess.Popen(

@@ -4,6 +4,7 @@ The real server's test is in tests/e2e/test_cache_server.py.
 """
 
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -55,6 +56,13 @@ class Watch:
 
 
 @pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
 def watch(tmp_path: Path, port: int) -> Iterator[Watch]:
     watch = Watch(tmp_path, port)
     yield watch
@@ -74,6 +82,12 @@ def test_a_server_that_comes_up_is_told_with_its_sizes(watch: Watch) -> None:
     watched = watch("slow 0.3")
     assert watched.says("up after").endswith("RAM 1.0 GiB, disk 2.0 GiB")
     assert watched.status == CacheStatus("up", "", 0, GIB, 2 * GIB)
+
+
+def test_the_kernel_would_end_the_server_rather_than_the_engine(watch: Watch) -> None:
+    watched = watch("")
+    watched.says("up after")
+    assert int(Path(f"/proc/{watched.server().pid}/oom_score_adj").read_text()) >= 800
 
 
 def test_told_to_stop_it_ends_its_server_and_leaves_nothing(watch: Watch, tmp_path: Path) -> None:
