@@ -51,7 +51,7 @@ def _impossible(asked: Value, values: Mapping[str, Value], task: str) -> Iterato
     if models and "," in str(models.value):
         yield ContradictionError(f"{models} does not go with {asked}: one container serves one model. Keep one model.")
     if task != "generate":
-        yield ContradictionError(f"{asked} is for models that generate text; this one is to {task}. Remove it.")
+        yield ContradictionError(f"{asked} is for models that generate text; this one's task is {task}. Remove it.")
 
 
 def remarks(values: Mapping[str, Value], environ: Mapping[str, str]) -> Iterator[str]:

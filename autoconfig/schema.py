@@ -138,7 +138,8 @@ def _sentence(text: str) -> str:
 def properties_example() -> str:
     """Return serving.properties.example: our own options, commented out, each with its meaning and default."""
     lines = [_EXAMPLE_INTRODUCTION]
-    ours = [option for option in table().options.values() if option.group in ("Model", "Engine", "KV cache options", "Serving")]
+    groups = ("Model", "Engine", "KV cache options", "Serving")
+    ours = [option for option in table().options.values() if option.group in groups]
     for group, members in groupby(ours, key=lambda option: option.group):
         lines.append(f"## {group}\n")
         for option in members:

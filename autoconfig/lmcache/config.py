@@ -181,7 +181,8 @@ def of_plan(plan: CachePlan, disk_directory: str, cpus: int) -> LMCacheConfig:
     extra: dict[str, Any] = {}
     if plan.disk_bytes:
         threads = min(_MOST_THREADS, max(_FEWEST_THREADS, cpus // 4))
-        extra = {"use_odirect": bool(plan.odirect), "disk_io_threads": threads}
+        measured = {} if plan.odirect is None else {"use_odirect": plan.odirect}
+        extra = {**measured, "disk_io_threads": threads}
     return LMCacheConfig(
         chunk_size=plan.chunk_tokens,
         max_local_cpu_size=in_gib(plan.cpu_bytes),

@@ -25,8 +25,8 @@ STATUS_FILE = "cache-server.json"
 FOLDER = "lmi-cache"
 MARKER = ".lmi-cache"
 """A file in the folder all cache directories of ours lie in: without it nothing there is ever removed."""
-# Imports took 20 to 30 s on two busy cores, and a CPU's server fills its RAM first, at 3 to 10 GiB/s.
-START_SECONDS, SECONDS_PER_GIB = 120.0, 0.3
+# For two attempts: imports took 20 to 30 s on two idle cores, and a CPU's server fills its RAM first, at 3 to 10 GiB/s.
+START_SECONDS, SECONDS_PER_GIB = 180.0, 0.6
 
 
 @dataclass(frozen=True, slots=True)

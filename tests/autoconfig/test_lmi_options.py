@@ -122,7 +122,6 @@ def test_asking_for_tls_stops_the_start(name: str) -> None:
 @pytest.mark.parametrize(
     ("option", "remedy"),
     [
-        ("lmcache_config_file=lmcache.yaml", "is not in this version yet"),
         ("enable_stateful_sessions=true", "is not in this version yet"),
         ("frontend=djl", "use option.frontend=direct"),
         ("input_formatter=x", "is not in this version yet"),

@@ -13,7 +13,7 @@ from autoconfig.host_disks import Mount, Storage
 from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan, plan_cache
 from autoconfig.tiers import CacheWishes
-from tests.autoconfig.configured import errors, resolved
+from tests.autoconfig.configured import errors
 from tests.autoconfig.hosts import GIB
 from tests.autoconfig.planned import plan_of
 from tests.autoconfig.released_models import MODELS, layout_of

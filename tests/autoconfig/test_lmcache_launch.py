@@ -1,0 +1,217 @@
+"""The start of a cache, planned or described: the server's environment, the engine's arguments, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoconfig.errors import ConfigErrors
+from autoconfig.explain import render
+from autoconfig.explain_launch import launch_document, shown_yaml
+from autoconfig.lmcache.config import LMCacheConfig, read_yaml
+from autoconfig.lmcache.fingerprint import identity
+from autoconfig.lmcache.launch import CacheLaunch
+from autoconfig.lmcache.worker import with_cache
+from tests.autoconfig.configured import launched, resolved
+from tests.autoconfig.planned import launch_of
+
+QWEN_CPU: dict[str, Any] = {
+    "host": {
+        "cpus": 4,
+        "ram_gib": [22, 24],
+        "cpu_flags": ["avx2"],
+        "shm_free_gib": 22,
+        "mounts": [
+            {"path": "/", "filesystem": "overlay", "storage": "overlay", "free_gib": 200},
+            {"path": "/ram", "filesystem": "tmpfs", "storage": "memory", "free_gib": 20},
+        ],
+    },
+    "model": "Qwen/Qwen2.5-0.5B-Instruct",
+    "weights_gib": 1,
+    "options": {"max_model_len": 8192},
+}
+GPUS: dict[str, Any] = {"instance": "ml.g5.12xlarge", "model": "meta-llama/Llama-3.1-8B"}
+
+
+# `Any`, where it could be narrower: else no dictionary of variables can be unpacked into the calls.
+def described(text: str, case: Any = None, **environ: str) -> CacheLaunch:
+    return launch_of(case or QWEN_CPU, read_yaml(text, "my.yaml", environ), environ)
+
+
+def refusal(text: str, case: dict[str, Any] | None = None) -> str:
+    with pytest.raises(ConfigErrors) as caught:
+        described(text, case)
+    return str(caught.value)
+
+
+def test_a_users_sizes_are_the_servers() -> None:
+    launch = described("max_local_cpu_size: 2\nlocal_disk: /tmp/kv/\nmax_local_disk_size: 20\n")
+    assert (launch.cpu_bytes, launch.disk_bytes) == (2 << 30, 20 << 30)
+    assert launch.disk_directory == f"/tmp/kv/lmi-cache/{launch.fingerprint}"
+    assert launch.marker == "/tmp/kv/lmi-cache/.lmi-cache"
+    assert launch.config.local_disk == launch.disk_directory
+    assert launch.settings is not None
+    assert (launch.settings.bytes_per_token, launch.settings.chunk_tokens, launch.settings.salt) == (24576, 256, "")
+    assert "--l1-size-gb 1.0" in " ".join(launch.smaller_arguments)
+    assert "--l2-adapter" not in launch.smaller_arguments
+
+
+def test_one_salt_for_all_that_share_a_remote_tier_and_one_model() -> None:
+    text = "max_local_cpu_size: 2\nremote_url: redis://host:6379"
+    launch = described(text)
+    assert launch.settings is not None
+    assert launch.salt == launch.settings.salt == launch.fingerprint == described(text).salt
+    others = [
+        {"dtype": "bfloat16"},
+        {"kv_cache_dtype": "fp8"},
+        {"hf_overrides": '{"rope_theta":1}'},
+        {"block_size": 64},
+    ]
+    salts = {described(text, {**QWEN_CPU, "options": options}).salt for options in others}
+    assert len({*salts, launch.salt}) == len(others) + 1
+    assert described(f"chunk_size: 512\n{text}").salt not in {*salts, launch.salt}
+
+
+def test_shared_memory_is_used_where_it_is_large_enough() -> None:
+    small = {**QWEN_CPU, "host": {**QWEN_CPU["host"], "shm_free_gib": 0.0625}}
+    for case, name in ((QWEN_CPU, "lmi_5001"), (small, "")):
+        placement = described("max_local_cpu_size: 2", case).placement
+        assert placement is not None
+        assert placement.shm_name == name
+
+
+def test_nothing_of_the_containers_environment_reaches_the_server_but_what_it_needs() -> None:
+    environ = {
+        "PATH": "/bin",
+        "HF_TOKEN": "hf_secret",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "HTTPS_PROXY": "http://proxy",
+        "LMCACHE_RESP_PASSWORD": "p",
+        "LMCACHE_TRACK_USAGE": "true",
+    }
+    local = described("max_local_cpu_size: 2", **environ).environment
+    assert set(local) == {
+        "PATH",
+        "PYTHONUNBUFFERED",
+        "LMCACHE_LOG_LEVEL",
+        "LMCACHE_TRACK_USAGE",
+        "DO_NOT_TRACK",
+        "LMCACHE_DISABLE_BANNER",
+        "PYTHONHASHSEED",
+    }
+    assert local["LMCACHE_TRACK_USAGE"] == "false"
+    s3 = "max_local_cpu_size: 2\nremote_url: s3://b.host\nextra_config: {s3_region: r}"
+    assert set(described(s3, **environ).environment) - set(local) == {"AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY"}
+    redis = "max_local_cpu_size: 2\nremote_url: redis://host:1"
+    assert set(described(redis, **environ).environment) - set(local) == {"LMCACHE_RESP_PASSWORD"}
+
+
+def test_keys_without_a_counterpart_run_in_process_on_gpus_only() -> None:
+    text = "max_local_cpu_size: 2\ncache_policy: LFU\nenable_blending: true"
+    launch = described(text, GPUS)
+    assert (launch.placement, launch.arguments, launch.settings) == (None, (), None)
+    assert launch.connector["kv_connector"] == "LMCacheConnectorV1"
+    assert {one.name: one.value for one in launch.worker_variables}["LMCACHE_CONFIG_FILE"] == "/run/lmi/lmcache.yaml"
+    assert launch.notes == (
+        "LMCache runs inside the engine: its server has no counterpart for cache_policy: LFU, enable_blending",
+    )
+    assert refusal(text) == (
+        "my.yaml: LMCache's server has no counterpart for cache_policy: LFU, enable_blending, and without a GPU "
+        "LMCache does not run inside the engine. Remove them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("chunk_size: 100", "chunk_size 100 is no multiple of the engine's block of 16 tokens."),
+        ("max_local_cpu_size: 40", "max_local_cpu_size 40 GiB is more than the 22.0 GiB of RAM available."),
+        ("local_disk: kv\nmax_local_disk_size: 1", "local_disk kv is not an absolute directory."),
+        (
+            "local_disk: /data/kv\nmax_local_disk_size: 1",
+            "is outside /tmp. Set option.lmcache_disk_path=/data/kv if it",
+        ),
+        ("local_disk: /tmp/../data\nmax_local_disk_size: 1", "is not an absolute directory"),
+        ("local_disk: /tmp/kv\nmax_local_disk_size: 500", "500 GiB is more than the 200.0 GiB free on /."),
+    ],
+)
+def test_what_this_machine_or_engine_cannot_do_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
+
+
+def test_a_disk_that_is_ram_is_no_disk() -> None:
+    case = {**QWEN_CPU, "options": {"lmcache_disk_path": "/ram"}}
+    assert "local_disk /ram/kv is on tmpfs, which is RAM." in refusal(
+        "local_disk: /ram/kv\nmax_local_disk_size: 1", case
+    )
+
+
+def test_lora_adapters_would_read_each_others_entries() -> None:
+    case = {**QWEN_CPU, "options": {"enable_lora": "true"}}
+    assert refusal("max_local_cpu_size: 2", case).startswith("my.yaml cannot be used: LoRA adapters:")
+
+
+def test_layers_with_a_window_are_kept_in_full_where_there_is_no_gpu() -> None:
+    case = {**QWEN_CPU, "model": "openai/gpt-oss-20b"}
+    names = [choice.name for choice in described("max_local_cpu_size: 2", case).worker_arguments]
+    assert names == ["kv_transfer_config", "enable_prompt_tokens_details", "disable_hybrid_kv_cache_manager"]
+    gpus = described("max_local_cpu_size: 2", {**GPUS, "model": "openai/gpt-oss-20b"})
+    assert len(gpus.worker_arguments) == 2
+
+
+def test_the_worker_gets_the_connector_and_a_process_for_its_engine() -> None:
+    cache = described("max_local_cpu_size: 2", LMCACHE_CHUNK_SIZE="512")
+    plain = launched(resolved(""), {"LMCACHE_CHUNK_SIZE": "512", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
+    launch = with_cache(plain, cache)
+    assert launch.plan.cache == cache.settings
+    assert any(token.startswith('--kv-transfer-config={"kv_connector":') for token in launch.plan.engine_arguments)
+    assert "--enable-prompt-tokens-details" in launch.plan.engine_arguments
+    assert launch.environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "1"
+    assert launch.environment["PYTHONHASHSEED"] == "0"
+    assert "LMCACHE_CHUNK_SIZE" not in launch.environment
+    assert len({addition.name for addition in launch.additions}) == len(launch.additions)
+
+
+def test_it_is_explained_without_its_credentials() -> None:
+    text = (
+        "max_local_cpu_size: 2\nremote_url: redis://me:hunter2@host:6379\n"
+        "extra_config: {password: hunter2, resp_num_threads: 4}"
+    )
+    launch = described(text)
+    resolution = resolved("")
+    page = render(resolution, launched(resolution), None, launch)
+    assert "hunter2" not in page + str(launch_document(launch))
+    assert "hunter2" in launch.yaml
+    assert "redis://********@host:6379" in shown_yaml(launch)
+    for shown in ("lmcache server --host 127.0.0.1", "--kv-transfer-config=", "max_local_cpu_size: 2.0", launch.salt):
+        assert shown in page
+
+
+def test_a_remote_tier_waits_for_the_weights_that_tell_its_entries_apart() -> None:
+    remote, local = (read_yaml(f"max_local_cpu_size: 2\n{rest}", "my.yaml") for rest in ("remote_url: fs://h:0/kv", ""))
+    assert "are not here yet" in launch_of(QWEN_CPU, remote, identity="").incomplete
+    assert launch_of(QWEN_CPU, remote).incomplete == launch_of(QWEN_CPU, local, identity="").incomplete == ""
+
+
+def test_weights_are_known_by_their_commit_or_their_content(tmp_path: Path) -> None:
+    assert identity(tmp_path, "1234abcd") == "1234abcd"
+    header = b"{}".ljust(8)
+    (tmp_path / "config.json").write_text("{}")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(len(header).to_bytes(8, "little") + header + bytes(100_000))
+    (tmp_path / "README.md").write_text("a")
+    first = identity(tmp_path)
+    (tmp_path / "README.md").write_text("b")
+    assert identity(tmp_path) == first
+    content = bytearray(weights.read_bytes())
+    content[-1] = 1
+    weights.write_bytes(content)
+    second = identity(tmp_path)
+    (tmp_path / "config.json").write_text('{"rope_theta": 1}')
+    assert len({first, second, identity(tmp_path)}) == 3
+
+
+def test_a_plan_becomes_the_same_yaml_as_a_reader_would_write() -> None:
+    launch = launch_of(QWEN_CPU)
+    assert read_yaml(launch.yaml, "lmcache.yaml") == launch.config
+    assert isinstance(launch.config, LMCacheConfig)
