@@ -60,9 +60,10 @@ def decide(
     seen = look(model) if model and model.is_dir() else None
     facts = seen.facts if seen else None
     if seen is None or facts is None:
-        return CacheStart(
-            off="the model's config.json is not here, or says too little of its KV cache" if asked else ""
+        unknown = (
+            "the model's config.json says too little of its KV cache" if seen else "decided when the model is here"
         )
+        return CacheStart(off=unknown if asked else "")
     use = engine_use(resolution.values, situation.environment, host, facts)
     plan = plan_cache(CacheWishes.of(resolution.values), use, host, facts, probe)
     if asked is None:

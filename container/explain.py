@@ -27,7 +27,7 @@ def explain(plan: LaunchPlan, *, as_json: bool) -> str:
 def _start(plan: LaunchPlan) -> dict[str, str]:
     start = {"model": _model(plan)}
     if plan.cache.off:
-        start["KV cache"] = f"none: {plan.cache.off}"
+        start["KV cache"] = f"not planned: {plan.cache.off}"
     elif plan.cache.plan is None and plan.launch.plan.task == "generate":
         start["KV cache"] = "not planned: the model's config.json is not on this machine, or says too little"
     if plan.requirements is not None:
