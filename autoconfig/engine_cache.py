@@ -82,7 +82,7 @@ def engine_use(
         kv_space_bytes=space,
         block_tokens=said.get("block_size", _USUAL_BLOCK),
         draft_layers=model.kv.draft_layers if "mtp" in _speculation(said) else 0,
-        obstacle=next(_obstacles(said, values), "") or _model_obstacle(str(said.get("model_id", "")), host, model),
+        obstacle=next(_obstacles(said, values), "") or _model_obstacle(said, host, model),
     )
 
 
@@ -106,9 +106,11 @@ def _obstacles(said: Mapping[str, Any], values: Mapping[str, Value]) -> Iterator
         yield f"speculation with {method}: its draft's cache fails together with LMCache under load"
 
 
-def _model_obstacle(path: str, host: HostFacts, model: ModelFacts) -> str:
-    if "@" in path:
+def _model_obstacle(said: Mapping[str, Any], host: HostFacts, model: ModelFacts) -> str:
+    if "@" in (path := str(said.get("model_id", ""))):
         return f"the @ in {path}: in LMCache's keys it divides the model's path from the rest"
+    if model.kv.window_layers and said.get("disable_hybrid_kv_cache_manager") is False and not host.gpus:
+        return "no GPU, and layers with a window: LMCache needs option.disable_hybrid_kv_cache_manager=true then"
     if model.kv.linear_layers and not host.gpus:
         return "no GPU, and layers of linear attention: LMCache has no CPU path for their state"
     return ""

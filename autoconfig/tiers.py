@@ -16,6 +16,8 @@ DISK_PATH = "/tmp"
 # Judgements, to be tuned by measurement. RAM: for the system, and for each of the engine's processes.
 SYSTEM_BYTES, SYSTEM_SHARE = 4 * GIB, 0.05
 PROCESS_BYTES = 2 * GIB
+# LMCache's server beside what it keeps: it imports torch as well.
+SERVER_BYTES = GIB
 MOST_OF_RAM = 0.8
 # A release's usual largest file, where it cannot be seen: what a rank holds of the weights while it loads them.
 USUAL_FILE_BYTES = 5 * GIB
@@ -88,6 +90,7 @@ def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple
     """Yield what else needs RAM: mapped pages of the weights' files are given back, and are not counted on a GPU."""
     yield "for the system", max(SYSTEM_BYTES, floor(SYSTEM_SHARE * host.ram_total_bytes))
     yield f"for {use.ranks} process{'es' * (use.ranks > 1)}", PROCESS_BYTES * use.ranks
+    yield "for LMCache's server", SERVER_BYTES
     largest = model.largest_file_bytes or min(USUAL_FILE_BYTES, model.weight_bytes or USUAL_FILE_BYTES)
     if host.gpus:
         yield "to load the weights", largest * use.ranks

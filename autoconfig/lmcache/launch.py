@@ -13,7 +13,7 @@ from autoconfig.lmcache.connector import in_process, kv_transfer_config
 from autoconfig.lmcache.environment import server_environment, worker_variables
 from autoconfig.lmcache.fingerprint import fingerprint
 from autoconfig.lmcache.fitness import unfit
-from autoconfig.lmcache.server import Placement, server_arguments, without_counterpart
+from autoconfig.lmcache.server import Placement, server_arguments, without_counterpart, without_meaning
 from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan
 from autoconfig.recommend import Recommendation
@@ -198,7 +198,10 @@ def _incomplete(place: CachePlace, *, shared: bool) -> str:
 def _notes(config: LMCacheConfig, lost: tuple[str, ...], use: EngineUse) -> Iterator[str]:
     if lost:
         yield f"LMCache runs inside the engine: its server has no counterpart for {', '.join(lost)}"
-    elif config.origin and use.ranks > 1:
+        return
+    if unused := without_meaning(config):
+        yield f"{config.origin}: no effect in LMCache's server: {', '.join(unused)}"
+    if config.origin and use.ranks > 1:
         yield f"{config.origin}: sizes are for all {use.ranks} processes of the engine together, not for each"
-    if not lost and (config.remote_url or "").startswith("fs://"):
+    if (config.remote_url or "").startswith("fs://"):
         yield f"{config.origin}: nothing bounds what is kept in {config.remote_url}"

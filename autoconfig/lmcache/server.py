@@ -7,14 +7,27 @@ from typing import Any, Literal
 
 from autoconfig.lmcache.adapters import TRANSLATED, adapters, read, store_of
 from autoconfig.lmcache.config import LMCacheConfig
+from autoconfig.lmcache.schema import schema
 from autoconfig.masking import masked
 
 TransferMode = Literal["lmcache_driven", "engine_driven"]
 
 GIB = 1 << 30
 _POLICIES = ("LRU",)
-# What is always so in a server, or of no consequence there.
-_MOOT = {"pre_caching_hash_algorithm", "enable_async_loading", "lmcache_instance_id", "internal_api_server_enabled"}
+# How LMCache runs inside an engine, and without meaning in a server of its own: no answer depends on them.
+_MOOT = {
+    "blocking_timeout_secs",
+    "enable_async_loading",
+    "internal_api_server_enabled",
+    "internal_api_server_host",
+    "internal_api_server_port_start",
+    "lmcache_instance_id",
+    "lookup_timeout_ms",
+    "pin_check_interval_sec",
+    "pin_timeout_sec",
+    "pre_caching_hash_algorithm",
+    "py_enable_gc",
+}
 # Look-ups and the like, which are short.
 _LOOKUP_WORKERS = 4
 # LMCache looks every second whether a tier is above its watermark, and evicts that share. The fuller pair needs the
@@ -130,5 +143,13 @@ def _lost(config: LMCacheConfig) -> Iterator[str]:
         yield "local_disk with several directories"
     if config.remote_url and not store_of(config.remote_url):
         yield f"remote_url: {masked(config.remote_url)}"
-    yield from (f"extra_config.{key}" for key, value in config.extra_config.items() if value and key not in TRANSLATED)
+    for key, value in config.extra_config.items():
+        if value and key in schema().extra_config and key not in TRANSLATED:
+            yield f"extra_config.{key}"
     yield from (key for key in config.others if key not in _MOOT)
+
+
+def without_meaning(config: LMCacheConfig) -> tuple[str, ...]:
+    """Name the keys that were given and change nothing: what a server does by itself, and what LMCache never reads."""
+    unread = (f"extra_config.{key}" for key in config.extra_config if key not in schema().extra_config | TRANSLATED)
+    return (*(key for key in config.others if key in _MOOT), *unread)

@@ -215,3 +215,40 @@ def test_a_plan_becomes_the_same_yaml_as_a_reader_would_write() -> None:
     launch = launch_of(QWEN_CPU)
     assert read_yaml(launch.yaml, "lmcache.yaml") == launch.config
     assert isinstance(launch.config, LMCacheConfig)
+
+
+# As in LMCache's documentation, where the last two are disk-offload.yaml and redis-offload.yaml.
+CPU_RAM = "chunk_size: 256\nlocal_cpu: true\nmax_local_cpu_size: 5.0\n"
+DISK = """\
+chunk_size: 256
+local_cpu: false
+max_local_cpu_size: 5.0
+enable_async_loading: true
+local_disk: "file:///local/disk_test/local_disk/"
+max_local_disk_size: 5.0
+
+extra_config:
+    use_odirect: True
+    use_uring: true
+    ring_size: 4096
+"""
+REDIS = 'chunk_size: 256\nremote_url: "redis://localhost:6379"\nremote_serde: "naive"\n'
+
+
+def test_the_documented_examples_run_on_a_cpu() -> None:
+    on_disk = {**QWEN_CPU, "options": {"lmcache_disk_path": "/local"}}
+    launches = [described(CPU_RAM), described(DISK, on_disk), described(REDIS)]
+    assert all(launch.placement for launch in launches)
+    unused = ("enable_async_loading", "extra_config.use_uring", "extra_config.ring_size")
+    assert [launch.notes for launch in launches] == [
+        (),
+        (f"my.yaml: no effect in LMCache's server: {', '.join(unused)}",),
+        (),
+    ]
+    assert launches[1].disk_directory.startswith("/local/disk_test/local_disk/lmi-cache/")
+    assert "--l2-store-policy" in launches[1].arguments
+
+
+def test_a_documented_example_with_a_key_lmcache_does_not_have_is_refused() -> None:
+    with pytest.raises(ConfigErrors, match="LMCache has no key async_loading; did you mean enable_async_loading"):
+        described('remote_url: "resp://localhost:6379"\nasync_loading: false\n')

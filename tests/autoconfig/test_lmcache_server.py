@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from autoconfig.lmcache.adapters import secrets
 from autoconfig.lmcache.config import LMCacheConfig, read_yaml
 from autoconfig.lmcache.connector import in_process, kv_transfer_config
-from autoconfig.lmcache.server import Placement, read_server_arguments, server_arguments, without_counterpart
+from autoconfig.lmcache.server import (
+    Placement,
+    read_server_arguments,
+    server_arguments,
+    without_counterpart,
+    without_meaning,
+)
 
 GPU = Placement(5001, 5002, "lmcache_driven", workers=4)
 CPU = Placement(5001, 5002, "engine_driven", "lmi_5001")
@@ -134,8 +140,10 @@ def test_what_the_server_has_nothing_for_is_named(text: str, lost: str) -> None:
 
 
 def test_what_makes_no_difference_in_a_server_is_no_obstacle() -> None:
-    text = "pre_caching_hash_algorithm: sha256_cbor\nextra_config: {save_chunk_meta: false}\nenable_async_loading: true"
-    assert without_counterpart(read_yaml(text, "my.yaml")) == ()
+    text = "pre_caching_hash_algorithm: sha256_cbor\nextra_config: {save_chunk_meta: false, of_a_plugin: 1}"
+    config = read_yaml(text, "my.yaml")
+    assert without_counterpart(config) == ()
+    assert without_meaning(config) == ("pre_caching_hash_algorithm", "extra_config.of_a_plugin")
 
 
 def test_the_fuller_watermark_is_for_tiers_with_room_for_what_comes_meanwhile() -> None:
