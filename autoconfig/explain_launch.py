@@ -17,6 +17,8 @@ def launch_rows(launch: CacheLaunch) -> Iterator[list[str]]:
     """Yield label and text, a credential nowhere among them."""
     if launch.placement:
         yield ["server", shlex.join((*COMMAND, *launch.arguments))]
+        if not launch.placement.port:
+            yield ["", "ports 0: free ones, which are chosen at the start"]
         yield ["if that fails", "once more with half the RAM and no disk; then serving goes on without it"]
     else:
         yield ["server", "none: LMCache runs inside the engine's processes"]
