@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from autoconfig.engine_cache import EngineUse
 from autoconfig.host import Gpu, HostFacts
 from autoconfig.host_disks import Mount, Storage
+from autoconfig.lmcache.config import of_plan
 from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan, plan_cache
 from autoconfig.tiers import CacheWishes
@@ -96,6 +97,16 @@ def test_a_plan_is_either_of_some_use_or_off_with_a_reason(host: HostFacts, mode
     else:
         assert plan.cpu_bytes >= 64 * plan.chunk_tokens * plan.bytes_per_token
         assert max(plan.cpu_tokens, plan.disk_tokens) >= (plan.engine.tokens or 0)
+
+
+@given(host=hosts(), model=models())
+def test_what_is_started_is_what_was_planned_and_never_more(host: HostFacts, model: ModelFacts) -> None:
+    plan = planned(host, model)
+    config = of_plan(plan, "/tmp", host.cpus)
+    # A tenth of a GiB is no whole number of bytes.
+    assert 0 <= plan.cpu_bytes + 1 - int(config.max_local_cpu_size * GIB) <= GIB // 10
+    assert 0 <= plan.disk_bytes + 1 - int(config.max_local_disk_size * GIB) <= GIB // 10
+    assert bool(config.local_disk) == bool(plan.disk_bytes)
 
 
 @given(tenths=st.integers(1, 5000))
