@@ -71,7 +71,7 @@ def plan_cache(
     if use.obstacle or engine.tokens == 0:
         return _without(plan, use.obstacle or engine.reason)
     least, why = _least(wishes, use, model, plan)
-    ram = ram_tier(wishes, use, host, model, least)
+    ram = ram_tier(wishes, use, host, model)
     staging = CHUNKS_IN_FLIGHT * plan.chunk_tokens * per_token
     plan = replace(plan, cpu_reasons=ram.reasons)
     if ram.size_bytes < staging:

@@ -65,20 +65,18 @@ class Tier:
     reasons: tuple[str, ...]
 
 
-def ram_tier(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts, least: int) -> Tier:
-    """Take what everything else leaves of the available RAM, cut by each cap in turn; below `least` it is useless."""
+def ram_tier(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts) -> Tier:
+    """Take what everything else leaves of the available RAM, cut by each cap in turn."""
     available = host.ram_available_bytes
     needs = dict(_needs(use, host, model))
     bound = f" ({host.ram_bound_by})" if host.ram_bound_by else ""
     listed = ", ".join(f"{gib(size)} {what}" for what, size in needs.items())
     reasons = [f"{gib(available)} of {gib(host.ram_total_bytes)} available{bound}, less {listed}"]
     size = max(0, available - sum(needs.values()))
-    for cap, why in _ram_caps(wishes, host, least):
+    for cap, why in _ram_caps(wishes, host):
         if cap < size:
             size = cap
             reasons.append(f"cut to {gib(cap)}: {why}")
-    if not host.gpus and host.shm_free_bytes is not None and 0.9 * host.shm_free_bytes < least:
-        reasons.append(f"copied through sockets: /dev/shm has only {gib(host.shm_free_bytes)}, shared memory is faster")
     if host.gpus and host.memlock_bytes is not None and host.memlock_bytes < size:
         reasons.append(
             f"RLIMIT_MEMLOCK is {gib(host.memlock_bytes)}: no cap, as LMCache pins through CUDA (not measured)"
@@ -100,10 +98,8 @@ def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple
     yield "of the engine's cache", (use.kv_space_bytes or 0) * use.ranks
 
 
-def _ram_caps(wishes: CacheWishes, host: HostFacts, least: int) -> Iterator[tuple[int, str]]:
+def _ram_caps(wishes: CacheWishes, host: HostFacts) -> Iterator[tuple[int, str]]:
     yield floor(MOST_OF_RAM * host.ram_available_bytes), f"{MOST_OF_RAM:.0%} of what is available at most"
-    if not host.gpus and host.shm_free_bytes is not None and (shared := floor(0.9 * host.shm_free_bytes)) >= least:
-        yield shared, f"0.9 of the {gib(host.shm_free_bytes)} free in /dev/shm"
     if wishes.max_cpu_bytes is not None:
         yield wishes.max_cpu_bytes, "option.lmcache_max_cpu_gb"
 

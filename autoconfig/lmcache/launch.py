@@ -98,7 +98,7 @@ def plan_cache_launch(
     base, directory = _directory(config, print_of)
     config = replace(config, local_disk=directory or config.local_disk)
     shared = bool(config.remote_url) and not lost
-    placement = None if lost else _placement(config, place, use, host)
+    placement = None if lost else _placement(place, use, host)
     yaml_file = f"{place.run_directory}/{YAML_FILE}"
     connector = kv_transfer_config(placement, save_decode_cache=config.save_decode_cache) if placement else in_process()
     return CacheLaunch(
@@ -132,14 +132,13 @@ def _directory(config: LMCacheConfig, print_of: str) -> tuple[str, str]:
     return base, f"{base}/{print_of}"
 
 
-def _placement(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: HostFacts) -> Placement:
+def _placement(place: CachePlace, use: EngineUse, host: HostFacts) -> Placement:
     if host.gpus:
         return Placement(place.port, place.http_port, "lmcache_driven", workers=use.ranks)
-    size = config.max_local_cpu_size * GIB
-    # LMCache turns to sockets by itself where /dev/shm is too small, after reading it as it was before a crash.
-    fits = not config.local_cpu_use_hugepages and size <= 0.9 * (host.shm_free_bytes or 0)
-    name = f"lmi_{place.port}" if fits else ""
-    return Placement(place.port, place.http_port, "engine_driven", name, use.ranks)
+    # Through a socket. Shared memory is faster, but with it the engine dies of a server that is killed or hangs: a
+    # store without an answer raises (LMCache 0.5.6, transfer_context/shm.py: prepare_store), and nothing in vLLM's
+    # worker catches that; seen at the first kill -9 amid traffic. Here it is given up after TIMEOUT_SECONDS.
+    return Placement(place.port, place.http_port, "engine_driven", workers=use.ranks)
 
 
 def _smaller(config: LMCacheConfig) -> LMCacheConfig:

@@ -72,12 +72,10 @@ def test_one_salt_for_all_that_share_a_remote_tier_and_one_model() -> None:
     assert described(f"chunk_size: 512\n{text}").salt not in {*salts, launch.salt}
 
 
-def test_shared_memory_is_used_where_it_is_large_enough() -> None:
-    small = {**QWEN_CPU, "host": {**QWEN_CPU["host"], "shm_free_gib": 0.0625}}
-    for case, name in ((QWEN_CPU, "lmi_5001"), (small, "")):
-        placement = described("max_local_cpu_size: 2", case).placement
-        assert placement is not None
-        assert placement.shm_name == name
+def test_without_a_gpu_blocks_go_through_a_socket_however_large_the_shared_memory() -> None:
+    placement = described("max_local_cpu_size: 2").placement
+    assert placement is not None
+    assert (placement.transfer_mode, placement.shm_name) == ("engine_driven", "")
 
 
 def test_nothing_of_the_containers_environment_reaches_the_server_but_what_it_needs() -> None:
