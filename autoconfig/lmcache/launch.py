@@ -27,6 +27,9 @@ MARKER = ".lmi-cache"
 """A file in the folder all cache directories of ours lie in: without it nothing there is ever removed."""
 # For two attempts: imports took 20 to 30 s on two idle cores, and a CPU's server fills its RAM first, at 3 to 10 GiB/s.
 START_SECONDS, SECONDS_PER_GIB = 180.0, 0.6
+# Judgements: two seconds of 10,000 tokens/s at 56 KiB, and a tenth of that without a GPU.
+STORED_BYTES, STORED_BYTES_ON_CPU = 1.2e9, 0.12e9
+LEAST_SLACK, MOST_SLACK = 0.1, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,8 @@ def plan_cache_launch(
     base, directory = _directory(config, print_of)
     config = replace(config, local_disk=directory or config.local_disk)
     shared = bool(config.remote_url) and not lost
-    placement = None if lost else _placement(place, use, host)
+    placement = None if lost else _placement(config, place, use, host)
+    smaller = _smaller(config)
     yaml_file = f"{place.run_directory}/{YAML_FILE}"
     connector = kv_transfer_config(placement, save_decode_cache=config.save_decode_cache) if placement else in_process()
     return CacheLaunch(
@@ -107,7 +111,7 @@ def plan_cache_launch(
         yaml_file=yaml_file,
         placement=placement,
         arguments=server_arguments(config, placement) if placement else (),
-        smaller_arguments=server_arguments(_smaller(config), placement) if placement else (),
+        smaller_arguments=server_arguments(smaller, _placement(smaller, place, use, host)) if placement else (),
         environment=server_environment(config, environ) if placement else {},
         disk_directory=directory,
         marker=f"{base}/{MARKER}" if base else "",
@@ -132,13 +136,31 @@ def _directory(config: LMCacheConfig, print_of: str) -> tuple[str, str]:
     return base, f"{base}/{print_of}"
 
 
-def _placement(place: CachePlace, use: EngineUse, host: HostFacts) -> Placement:
+def _placement(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: HostFacts) -> Placement:
+    slack = _slack(config, place, use, host)
     if host.gpus:
-        return Placement(place.port, place.http_port, "lmcache_driven", workers=use.ranks)
+        return Placement(place.port, place.http_port, "lmcache_driven", workers=use.ranks, slack=slack)
     # Through a socket. Shared memory is faster, but with it the engine dies of a server that is killed or hangs: a
     # store without an answer raises (LMCache 0.5.6, transfer_context/shm.py: prepare_store), and nothing in vLLM's
     # worker catches that; seen at the first kill -9 amid traffic. Here it is given up after TIMEOUT_SECONDS.
-    return Placement(place.port, place.http_port, "engine_driven", workers=use.ranks)
+    return Placement(place.port, place.http_port, "engine_driven", workers=use.ranks, slack=slack)
+
+
+def _slack(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: HostFacts) -> float:
+    """Keep free what two seconds bring, and what the longest prompt takes, within reason."""
+    context = use.context or (place.model.context if place.model else None) or 0
+    needed = max(STORED_BYTES if host.gpus else STORED_BYTES_ON_CPU, context * _bytes_per_token(place, use))
+    share = needed / (config.max_local_cpu_size * GIB)
+    return round(min(MOST_SLACK, max(LEAST_SLACK, share)), 2)
+
+
+def _bytes_per_token(place: CachePlace, use: EngineUse) -> int:
+    """Return what a token takes on the whole node, 0 where that is not known."""
+    if place.model is None:
+        return 0
+    return place.model.kv.node_bytes(
+        use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers
+    )
 
 
 def _smaller(config: LMCacheConfig) -> LMCacheConfig:
@@ -157,17 +179,12 @@ def _smaller(config: LMCacheConfig) -> LMCacheConfig:
 
 def _settings(config: LMCacheConfig, place: CachePlace, use: EngineUse, salt: str) -> CacheSettings:
     model = place.model
-    per_token = (
-        model.kv.node_bytes(use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers)
-        if model
-        else 0
-    )
     return CacheSettings(
         status_file=f"{place.run_directory}/{STATUS_FILE}",
         http_port=place.http_port,
         start_seconds=START_SECONDS + SECONDS_PER_GIB * config.max_local_cpu_size,
         chunk_tokens=config.chunk_size,
-        bytes_per_token=per_token,
+        bytes_per_token=_bytes_per_token(place, use),
         kv_dtype=use.kv_dtype,
         ranks=1 if model and model.kv.latent_size else use.tensor_parallel,
         salt=salt,

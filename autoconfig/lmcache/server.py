@@ -12,7 +12,6 @@ from autoconfig.masking import masked
 
 TransferMode = Literal["lmcache_driven", "engine_driven"]
 
-GIB = 1 << 30
 _POLICIES = ("LRU",)
 # How LMCache runs inside an engine, and without meaning in a server of its own: no answer depends on them.
 _MOOT = {
@@ -30,10 +29,8 @@ _MOOT = {
 }
 # Look-ups and the like, which are short.
 _LOOKUP_WORKERS = 4
-# LMCache looks every second whether a tier is above its watermark, and evicts that share. The fuller pair needs the
-# slack to take what is stored meanwhile: two seconds at 10,000 tokens/s of 56 KiB, and a tenth of that on a CPU.
-_FULL, _USUAL = ("0.9", "0.1"), ("0.8", "0.2")
-_SLACK_BYTES = {"lmcache_driven": 1.2e9, "engine_driven": 0.12e9}
+# Of the entries, this share at most goes at once.
+_MOST_EVICTED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,12 @@ class Placement:
     """Of the tier in RAM as shared memory; without one, a CPU engine's blocks go through sockets."""
     workers: int = 1
     """Processes of the engine on this node."""
+    slack: float = 0.2
+    """Share of the tier in RAM that is kept free, for what comes until LMCache looks again, a second later.
+
+    A request whose chunks do not all fit into it is not kept, and where none fits, nothing is ever evicted: 0.5.6
+    allocates them together, and evicts only above this watermark.
+    """
     host: str = "127.0.0.1"
 
     @property
@@ -73,11 +76,11 @@ def _arguments(config: LMCacheConfig, placement: Placement) -> Iterator[str]:
     yield from ("--l1-size-gb", repr(config.max_local_cpu_size))
     if config.local_cpu_use_hugepages:
         yield from ("--l1-use-hugepages", "--no-l1-use-lazy")
-    watermark, ratio = _eviction(config, placement)
     # Never IsolatedLRU here: its thread dies at the first eviction, and the tier fills once and stays (0.5.6:
     # l1 eviction_controller.py asks without a salt).
     yield from ("--eviction-policy", config.cache_policy)
-    yield from ("--eviction-trigger-watermark", watermark, "--eviction-ratio", ratio)
+    yield from ("--eviction-trigger-watermark", f"{1 - placement.slack:.2f}")
+    yield from ("--eviction-ratio", f"{min(placement.slack, _MOST_EVICTED):.2f}")
     below = list(adapters(config))
     for adapter in below:
         yield from ("--l2-adapter", json.dumps(adapter, separators=(",", ":")))
@@ -86,11 +89,6 @@ def _arguments(config: LMCacheConfig, placement: Placement) -> Iterator[str]:
         yield from ("--l2-prefetch-policy", "retain")
     elif below:
         yield from ("--l2-store-policy", "skip_l1")
-
-
-def _eviction(config: LMCacheConfig, placement: Placement) -> tuple[str, str]:
-    slack = float(_FULL[1]) * config.max_local_cpu_size * GIB
-    return _FULL if slack >= _SLACK_BYTES[placement.transfer_mode] else _USUAL
 
 
 def read_server_arguments(arguments: tuple[str, ...]) -> tuple[LMCacheConfig, Placement]:
@@ -111,6 +109,7 @@ def read_server_arguments(arguments: tuple[str, ...]) -> tuple[LMCacheConfig, Pl
         transfer_mode="engine_driven" if said["--supported-transfer-mode"] == "engine_driven" else "lmcache_driven",
         shm_name=said.get("--shm-name", ""),
         workers=int(said["--max-gpu-workers"]),
+        slack=round(1 - float(said["--eviction-trigger-watermark"]), 2),
         host=said["--host"],
     )
     tiers: dict[str, Any] = {}

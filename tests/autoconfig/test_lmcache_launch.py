@@ -56,6 +56,17 @@ def test_a_users_sizes_are_the_servers() -> None:
     assert "--l2-adapter" not in launch.smaller_arguments
 
 
+@pytest.mark.parametrize(
+    ("size", "context", "watermark"),
+    [("64", 8192, "0.90"), ("1", 8192, "0.81"), ("0.5", 8192, "0.62"), ("0.1", 32768, "0.50")],
+)
+def test_the_longest_prompt_fits_into_what_is_kept_free(size: str, context: int, watermark: str) -> None:
+    host = {**QWEN_CPU["host"], "ram_gib": [100, 128]}
+    case = {**QWEN_CPU, "host": host, "options": {"max_model_len": context}}
+    arguments = described(f"max_local_cpu_size: {size}", case).arguments
+    assert arguments[arguments.index("--eviction-trigger-watermark") + 1] == watermark
+
+
 def test_one_salt_for_all_that_share_a_remote_tier_and_one_model() -> None:
     text = "max_local_cpu_size: 2\nremote_url: redis://host:6379"
     launch = described(text)
