@@ -69,7 +69,9 @@ def _tokenizer() -> Tokenizer:
 def _save_weights(target: Path, shape: Shape, vocabulary: int, end: int) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary,

@@ -28,6 +28,8 @@ class RoundFigures:
     """Of the prompts' tokens, as each answer's usage says."""
     hit_rate_metrics: float | None
     """The same by vLLM's counters."""
+    own_hit_rate: float | None
+    """What of it was in the engine's own cache."""
     phases: tuple[float | None, ...]
     """A request's mean time in each of PHASES, by vLLM's clock."""
 
@@ -49,19 +51,17 @@ def summarise(measured: Round) -> RoundFigures:
         prompt_tokens_per_second=prompt / measured.seconds,
         failures=len(measured.answers) - len(answered),
         hit_rate=sum(cached) / prompt if cached else None,
-        hit_rate_metrics=_counted_hits(measured),
+        hit_rate_metrics=_counted_hits(measured, "prefix", "external_prefix"),
+        own_hit_rate=_counted_hits(measured, "prefix"),
         phases=tuple(_phase(measured, name) for name in PHASES),
     )
 
 
-def _counted_hits(measured: Round) -> float | None:
-    """Add the engine's own hits and those of the tiers below it."""
-    changed = measured.changed
-    asked = changed.get("vllm:prefix_cache_queries_total")
-    if not asked:
-        return None
-    found = changed.get("vllm:prefix_cache_hits_total", 0.0)
-    return (found + changed.get("vllm:external_prefix_cache_hits_total", 0.0)) / asked
+def _counted_hits(measured: Round, *caches: str) -> float | None:
+    """Return the share that vLLM found in its own cache (`prefix`) or below (`external_prefix`)."""
+    asked = measured.changed.get("vllm:prefix_cache_queries_total")
+    found = sum(measured.changed.get(f"vllm:{cache}_cache_hits_total", 0.0) for cache in caches)
+    return found / asked if asked else None
 
 
 def _phase(measured: Round, name: str) -> float | None:

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=ARMS,
         default=list(ARMS),
-        help="which servers; the first is what others are compared with",
+        help="which servers; the first in this order is what the others are compared with",
     )
     add("--repeats", type=int, default=1, help="how often every arm is started anew and measured")
     add("--url", help="measure this running server, as the only arm; --model names its tokenizer")

@@ -43,6 +43,7 @@ def _round_table(results: Results, name: str) -> Table:
         "prompt tok/s": (lambda one: one.prompt_tokens_per_second, ".0f"),
         "hits (usage)": (lambda one: one.hit_rate, ".1%"),
         "hits (/metrics)": (lambda one: one.hit_rate_metrics, ".1%"),
+        "the engine's own": (lambda one: one.own_hit_rate, ".1%"),
         "failed": (lambda one: one.failures, ".0f"),
     }
     rows = [
@@ -61,7 +62,8 @@ def _ratio_table(results: Results) -> Table:
 
 def _ratio_row(results: Results, arm: Arm, floor: Arm | None) -> list[str]:
     ttft, seconds = (results.faster(arm, results.baseline, get) for get in (_ttft, _seconds))
-    announced = [f"{ratio:.2f}x" for ratio in arm.announced] if arm.announced else ["-", "-"]
+    comparable = arm.announced if results.baseline.name == "none" else None
+    announced = [f"{ratio:.2f}x" for ratio in comparable] if comparable else ["-", "-"]
     above = [_text(results.faster(floor, arm, get)) if floor else "-" for get in (_ttft, _seconds)]
     found = results.comparison(arm)
     equal = f"{found.same} equal, {found.near_ties} near ties, {len(found.different)} different"

@@ -31,7 +31,7 @@ def test_hits_and_phases_are_taken_from_vllms_counters() -> None:
         "request_queue_time_seconds_count": 2.0,
     }
     found = summarise(a_round(10.0, [answer()], **changed))
-    assert (found.hit_rate_metrics, found.phases) == (0.6, (1.5, None, None))
+    assert (found.hit_rate_metrics, found.own_hit_rate, found.phases) == (0.6, 0.1, (1.5, None, None))
 
 
 def test_counters_are_added_up_over_their_labels() -> None:
