@@ -90,7 +90,8 @@ def main(arguments: list[str], status: Status) -> int:
         namespace = engine.parse(plan.engine_arguments)
         tiers = plan.cache
         if tiers:
-            status.phase("waiting for the cache server")
+            if cache.read_status(tiers).state != "up":
+                status.phase("waiting for the cache server")
             if reason := cache.wait(tiers):
                 engine.without_tiers(namespace, reason)
                 tiers = None
