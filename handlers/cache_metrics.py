@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -35,18 +34,17 @@ class Figures:
     evicted_chunks: Mapping[str, float] = field(default_factory=dict)
 
 
-def figures(status: bytes, metrics: str, settings: CacheSettings) -> Figures:
-    """Read the server's `/status` and `/metrics` (LMCache 0.5.6), whose counters are labelled by salt."""
-    storage = orjson.loads(status)["storage_manager"]
+def figures(text: str, settings: CacheSettings) -> Figures:
+    """Read the server's own `/metrics` (LMCache 0.5.6), whose counters are labelled by salt."""
     counted: dict[str, float] = defaultdict(float)
-    for family in text_string_to_metric_families(metrics):
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             counted[sample.name.removeprefix("lmcache_mp_")] += sample.value
     chunks = counted["l1_write_chunks_total"] - counted["l2_prefetch_load_completed_chunks_total"]
     return Figures(
         used_bytes={
-            _CPU: sum(tier["memory_used_bytes"] for tier in storage["l1_managers"].values()),
-            _DISK: sum(tier["total_bytes_used"] for tier in storage["l2_eviction_controller"]["adapters"]),
+            _CPU: counted["l1_memory_usage_bytes"],
+            _DISK: counted["l2_usage_bytes"],
         },
         looked_up_tokens=counted["lookup_requested_tokens_total"],
         hit_tokens={
@@ -75,20 +73,17 @@ class CacheMetrics(Collector):
         """Ask the watcher's file and the server."""
         self._status = read_status(self._settings)
         self._figures = None
-        with suppress(OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        with suppress(OSError, http.client.HTTPException, ValueError):
             async with asyncio.timeout(LOOK_SECONDS):
                 self._figures = await asyncio.to_thread(self._look)
 
     def _look(self) -> Figures:
         connection = http.client.HTTPConnection("127.0.0.1", self._settings.http_port, timeout=LOOK_SECONDS)
         try:
-            said = []
-            for path in ("/status", "/metrics"):
-                connection.request("GET", path)
-                said.append(connection.getresponse().read())
+            connection.request("GET", "/metrics")
+            return figures(connection.getresponse().read().decode(), self._settings)
         finally:
             connection.close()
-        return figures(said[0], said[1].decode(), self._settings)
 
     def collect(self) -> Iterator[Metric]:
         """Return what is known since the last refresh."""
