@@ -6,8 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from autoconfig.lmcache.config import LMCacheConfig
 
-# Without this block LMCache counts what a disk holds, and bounds nothing (0.5.6: fs_native_l2_adapter.py).
-_EVICTION = {"eviction_policy": "LRU", "trigger_watermark": 0.9, "eviction_ratio": 0.1}
+_GIB = 1 << 30
 _REDIS_PORT = 6379
 
 # LMCache's client for Redis and Valkey alike is native code; what it cannot do (TLS, clusters, several databases)
@@ -39,19 +38,28 @@ TRANSLATED = {*_DISK, *_SECRETS, *(name for names in _STORES.values() for name i
 """Keys of extra_config that have a counterpart."""
 
 
-def adapters(config: LMCacheConfig) -> Iterator[dict[str, Any]]:
-    """Yield an object for each tier below RAM: a disk, bounded by eviction, and a store others may share."""
+def adapters(config: LMCacheConfig, stored_bytes: float) -> Iterator[dict[str, Any]]:
+    """Yield an object for each tier below RAM: a disk, bounded by eviction, and a store others may share.
+
+    `stored_bytes` is what may come before LMCache notices that a disk is full.
+    """
     if config.local_disk:
         yield {
             "type": "fs_native",
             "base_path": config.local_disk,
             "max_capacity_gb": config.max_local_disk_size,
             **_renamed(config.extra_config, _DISK),
-            "eviction": _EVICTION,
+            "eviction": _eviction(config.max_local_disk_size, stored_bytes),
         }
     if config.remote_url and (store := store_of(config.remote_url)):
         url = urlsplit(config.remote_url)
         yield {**_located(store, url), **_renamed(config.extra_config, _STORES[store]), "shared": True}
+
+
+def _eviction(size_gib: float, stored_bytes: float) -> dict[str, Any]:
+    """Bound a disk; without this LMCache counts what it holds, and bounds nothing (0.5.6: fs_native_l2_adapter.py)."""
+    slack = round(min(0.5, max(0.1, stored_bytes / (size_gib * _GIB))), 2)
+    return {"eviction_policy": "LRU", "trigger_watermark": round(1 - slack, 2), "eviction_ratio": slack}
 
 
 def _located(store: str, url: SplitResult) -> dict[str, Any]:

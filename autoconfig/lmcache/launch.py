@@ -13,7 +13,7 @@ from autoconfig.lmcache.connector import in_process, kv_transfer_config
 from autoconfig.lmcache.environment import server_environment, worker_variables
 from autoconfig.lmcache.fingerprint import fingerprint
 from autoconfig.lmcache.fitness import unfit
-from autoconfig.lmcache.server import Placement, server_arguments, without_counterpart, without_meaning
+from autoconfig.lmcache.server import STORED_BYTES, Placement, server_arguments, without_counterpart, without_meaning
 from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan
 from autoconfig.recommend import Recommendation
@@ -27,8 +27,6 @@ MARKER = ".lmi-cache"
 """A file in the folder all cache directories of ours lie in: without it nothing there is ever removed."""
 # For two attempts: imports took 20 to 30 s on two idle cores, and a CPU's server fills its RAM first, at 3 to 10 GiB/s.
 START_SECONDS, SECONDS_PER_GIB = 180.0, 0.6
-# Judgements: two seconds of 10,000 tokens/s at 56 KiB, and a tenth of that without a GPU.
-STORED_BYTES, STORED_BYTES_ON_CPU = 1.2e9, 0.12e9
 LEAST_SLACK, MOST_SLACK = 0.1, 0.5
 
 
@@ -137,19 +135,20 @@ def _directory(config: LMCacheConfig, print_of: str) -> tuple[str, str]:
 
 
 def _placement(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: HostFacts) -> Placement:
-    slack = _slack(config, place, use, host)
     if host.gpus:
+        slack = _slack(config, place, use, STORED_BYTES["lmcache_driven"])
         return Placement(place.port, place.http_port, "lmcache_driven", workers=use.ranks, slack=slack)
+    slack = _slack(config, place, use, STORED_BYTES["engine_driven"])
     # Through a socket. Shared memory is faster, but with it the engine dies of a server that is killed or hangs: a
     # store without an answer raises (LMCache 0.5.6, transfer_context/shm.py: prepare_store), and nothing in vLLM's
     # worker catches that; seen at the first kill -9 amid traffic. Here it is given up after TIMEOUT_SECONDS.
     return Placement(place.port, place.http_port, "engine_driven", workers=use.ranks, slack=slack)
 
 
-def _slack(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: HostFacts) -> float:
+def _slack(config: LMCacheConfig, place: CachePlace, use: EngineUse, stored_bytes: float) -> float:
     """Keep free what two seconds bring, and what the longest prompt takes, within reason."""
     context = use.context or (place.model.context if place.model else None) or 0
-    needed = max(STORED_BYTES if host.gpus else STORED_BYTES_ON_CPU, context * _bytes_per_token(place, use))
+    needed = max(stored_bytes, context * _bytes_per_token(place, use))
     share = needed / (config.max_local_cpu_size * GIB)
     return round(min(MOST_SLACK, max(LEAST_SLACK, share)), 2)
 

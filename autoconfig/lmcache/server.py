@@ -29,6 +29,8 @@ _MOOT = {
 }
 # Look-ups and the like, which are short.
 _LOOKUP_WORKERS = 4
+# Judgements, of what two seconds bring: 10,000 tokens/s of 56 KiB on GPUs, and a tenth of that without one.
+STORED_BYTES: dict[TransferMode, float] = {"lmcache_driven": 1.2e9, "engine_driven": 0.12e9}
 # Of the entries, this share at most goes at once.
 _MOST_EVICTED = 0.2
 
@@ -81,7 +83,7 @@ def _arguments(config: LMCacheConfig, placement: Placement) -> Iterator[str]:
     yield from ("--eviction-policy", config.cache_policy)
     yield from ("--eviction-trigger-watermark", f"{1 - placement.slack:.2f}")
     yield from ("--eviction-ratio", f"{min(placement.slack, _MOST_EVICTED):.2f}")
-    below = list(adapters(config))
+    below = list(adapters(config, STORED_BYTES[placement.transfer_mode]))
     for adapter in below:
         yield from ("--l2-adapter", json.dumps(adapter, separators=(",", ":")))
     if below and config.local_cpu:

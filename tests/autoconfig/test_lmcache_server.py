@@ -99,6 +99,11 @@ def test_a_disk_is_bounded_by_eviction() -> None:
     }
 
 
+def test_a_small_disk_keeps_more_room_for_what_comes_before_it_is_noticed() -> None:
+    (disk,) = adapters("local_disk: /tmp/kv\nmax_local_disk_size: 4")
+    assert disk["eviction"] == {"eviction_policy": "LRU", "trigger_watermark": 0.72, "eviction_ratio": 0.28}
+
+
 def test_ram_that_is_only_passed_through_keeps_nothing() -> None:
     text = "local_cpu: false\nlocal_disk: /tmp/kv\nmax_local_disk_size: 20\n"
     assert "--l2-store-policy skip_l1" in " ".join(server_arguments(read_yaml(text, "my.yaml"), GPU))
