@@ -42,6 +42,7 @@ class Sizes:
 
     bytes_per_token: int
     engine_documents: int
+    block_tokens: int
     ram_gib: float
     disk_gib: float
     staging_gib: float
@@ -51,12 +52,13 @@ class Sizes:
         return gib * GIB / (self.bytes_per_token * work.context)
 
 
-def sizes(work: Workload, bytes_per_token: int, engine_documents: int) -> Sizes:
+def sizes(work: Workload, bytes_per_token: int, engine_documents: int = 4, block_tokens: int = BLOCK_TOKENS) -> Sizes:
     """Size the tiers so that they hold every document, and the engine's cache so that it does not."""
     needed = ROOM * work.documents * work.context * bytes_per_token
     return Sizes(
         bytes_per_token,
         engine_documents,
+        block_tokens,
         ram_gib=max(1.0, _tenths_up(needed)),
         disk_gib=max(2.0, _tenths_up(needed)),
         staging_gib=_tenths_up(STAGED_TOKENS * bytes_per_token),
@@ -65,7 +67,7 @@ def sizes(work: Workload, bytes_per_token: int, engine_documents: int) -> Sizes:
 
 def arms(work: Workload, size: Sizes, disk: Path) -> list[Arm]:
     """List every arm in the order they are measured in, the one the others are compared with first."""
-    blocks = ceil(work.context / BLOCK_TOKENS)
+    blocks = ceil(work.context / size.block_tokens)
     small = {"num_gpu_blocks_override": size.engine_documents * blocks + 1}  # one block is vLLM's own
     # Every document with its answer, the pre-warm-up, and one more round in flight: nothing is ever evicted.
     large = {"num_gpu_blocks_override": (work.documents + 5 + work.concurrency) * blocks + 1}

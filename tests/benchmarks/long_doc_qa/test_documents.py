@@ -58,6 +58,12 @@ def test_ram_and_disk_hold_every_document_and_the_engine_four(documents: int) ->
     assert blocks[4] >= (documents + 4) * 32
 
 
+def test_a_smaller_block_of_the_engine_leaves_its_cache_at_four_documents() -> None:
+    work = Workload()
+    first, *_ = arms(work, sizes(work, 8192, block_tokens=16), Path("disk"))
+    assert first.options["num_gpu_blocks_override"] == 4 * 252 + 1
+
+
 def test_arms_differ_from_the_first_in_their_cache_alone() -> None:
     work = Workload()
     first, *others = arms(work, sizes(work, 8192, 4), Path("disk"))
