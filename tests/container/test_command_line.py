@@ -103,16 +103,25 @@ def test_an_instance_type_nobody_knows_is_told_with_the_nearest(tmp_path: Path) 
     assert (code, "Did you mean ml.p4de.24xlarge" in said) == (2, True)
 
 
-def test_the_cache_is_explained_and_not_served_yet(tmp_path: Path) -> None:
-    asked = {"OPTION_LMCACHE_AUTO_CONFIG": "true", "OPTION_LMCACHE_MAX_CPU_GB": "2.5"}
-    code, said = run(tmp_path, "explain", OPTION_MODEL_ID=str(config_json(tmp_path)), **asked)
-    assert (code, "KV cache options" in said, "RAM tier" in said or "tiers below it" in said) == (0, True, True)
-    code, said = run(tmp_path, "serve", **asked)
+def test_a_cache_is_explained_with_its_yaml_its_server_and_its_connector(tmp_path: Path) -> None:
+    asked = {"OPTION_LMCACHE_AUTO_CONFIG": "true", "OPTION_LMCACHE_MAX_CPU_GB": "90.5"}
+    model = str(config_json(tmp_path))
+    code, said = run(tmp_path, "explain", "--instance", "ml.g5.12xlarge", OPTION_MODEL_ID=model, **asked)
+    assert code == 0
+    for shown in ("RAM tier", "lmcache server --host 127.0.0.1", "max_local_cpu_size: 90.5", "--kv-transfer-config="):
+        assert shown in said
+
+
+def test_a_mistake_in_a_users_own_yaml_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "kv.yaml"
+    file.write_text("chunk_sze: 256\nlocal_cpu: 1\n")
+    code, said = run(
+        tmp_path, "serve", OPTION_MODEL_ID=str(config_json(tmp_path)), OPTION_LMCACHE_CONFIG_FILE=str(file)
+    )
     assert code == 2
     assert said.splitlines() == [
-        f"option.{name.removeprefix('OPTION_').lower()}={value} ({name}) is not in this version's serve yet: `explain` "
-        "shows what it would plan. Remove it, or give option.kv_transfer_config yourself."
-        for name, value in asked.items()
+        f"{file}:1: LMCache has no key chunk_sze; did you mean chunk_size?",
+        f"{file}:2: local_cpu must be true or false, and is 1.",
     ]
 
 
