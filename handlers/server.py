@@ -182,6 +182,7 @@ def _fail(status: Status, cause: str, code: int) -> int:
 
 def _exit(code: int) -> NoReturn:
     """Leave without running finalisers: vLLM's background threads can hold them for seconds."""
+    logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
