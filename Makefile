@@ -55,7 +55,7 @@ lock: .venv/bin/uv ## Resolve requirements/*.in again (ARGS=-U for newer version
 soak: $(TOOLS) ## Send ten minutes of traffic to a real server
 	@$(PYTEST) -m soak
 
-bench-overhead: $(TOOLS) ## Compare with plain `vllm serve`, half an hour or more (ARGS=--help)
+bench-overhead: $(TOOLS) ## Compare with plain `vllm serve`, about twenty minutes (ARGS=--help)
 	@.venv/bin/python -m benchmarks.overhead $(ARGS)
 
 bench-long-doc-qa: $(TOOLS) ## Measure LMCache's tiers by Long Doc QA, a quarter of an hour (ARGS=--help)
