@@ -16,7 +16,7 @@ from tests.e2e.models import cached_model, untidy_model, write_model
 from tests.e2e.server import Server, clean_environment, free_port
 
 T = TypeVar("T")
-SERVERS = ("tiny", "embedder", "isolated", "smollm")
+SERVERS = ("tiny", "cached", "embedder", "isolated", "smollm")
 MAX_REQUEST_MIB = 32
 MAX_CONCURRENT = 80
 PREDICT_SECONDS = 20
@@ -103,6 +103,26 @@ def tiny(engines: Engines, place: Path) -> Server:
 def api(tiny: Server) -> Client:
     """The tiny server's address."""
     return tiny.client
+
+
+@pytest.fixture
+def cached(engines: Engines, place: Path) -> Server:
+    """A tiny model with a KV cache tier in RAM, and an engine whose own cache holds two of the tests' documents."""
+
+    def start() -> Server:
+        port = free_port()
+        environment = clean_environment(
+            OPTION_MODEL_ID=str(write_model(place / "cached-llm", seed=13)),
+            OPTION_DTYPE="float32",  # so that what is found and what is computed are the same to the last digit
+            OPTION_MAX_MODEL_LEN="4096",
+            OPTION_NUM_GPU_BLOCKS_OVERRIDE="48",  # of 128 tokens each
+            OPTION_LMCACHE_AUTO_CONFIG="true",
+            OPTION_LMCACHE_MAX_CPU_GB="0.5",
+            OPTION_LMCACHE_MAX_DISK_GB="0",
+        )
+        return Server.start(place / "cached", ["serve", "--port", str(port)], environment, port)
+
+    return engines.use("cached", start)
 
 
 @pytest.fixture

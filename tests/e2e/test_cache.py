@@ -1,0 +1,191 @@
+"""The KV cache below the engine's own: hits, isolation by salt, figures, and a cache server that is killed or hangs.
+
+The engine's own cache holds two documents, so what a third has pushed out can only come back from the tiers.
+"""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.client import Client, Json, eventually
+from tests.e2e.server import Server
+
+TOKENS = 2_400
+CHUNK = 256
+WHOLE_CHUNKS = TOKENS // CHUNK * CHUNK
+BACK_SECONDS = 120
+"""For a cache server to be started again: two heartbeats, and its imports on two busy cores."""
+BOUND_SECONDS = 60
+"""For a request while the cache server hangs; the connector gives up on it after 10 s."""
+_fresh = count(1000)
+
+
+def document(seed: int) -> list[int]:
+    """Return a prompt of TOKENS tokens, the same for the same seed."""
+    return random.Random(seed).choices(range(300, 600), k=TOKENS)
+
+
+def fresh() -> list[int]:
+    """Return a document nobody has sent yet."""
+    return document(next(_fresh))
+
+
+def complete(api: Client, prompt: list[int], **more: Any) -> Json:
+    """Complete a document greedily; return the answer's text, the tokens found in a cache, and the time taken."""
+    began = time.monotonic()
+    answer = api.answer({"prompt": prompt, "max_tokens": 8, "temperature": 0, **more}, "/v1/completions")
+    details = answer["usage"]["prompt_tokens_details"] or {}
+    seconds = time.monotonic() - began
+    return {"text": answer["choices"][0]["text"], "cached": details.get("cached_tokens") or 0, "seconds": seconds}
+
+
+def forget(api: Client) -> None:
+    """Have the engine's own cache lose what it holds, by documents nobody asks for again."""
+    for _ in range(3):
+        complete(api, fresh())
+
+
+def cache_server(server: Server) -> psutil.Process:
+    """Return the process of LMCache's server itself."""
+    return next(p for p in server.family() if any("lmcache" in part for part in p.cmdline()[:5]))
+
+
+def is_up(api: Client) -> bool:
+    return api.metric("lmi_cache_server_up") == 1
+
+
+@pytest.fixture
+def tiers(cached: Server) -> Iterator[Client]:
+    """The server's address, with its cache server up before the test and after it."""
+    eventually(lambda: is_up(cached.client), "the cache server is up", BACK_SECONDS)
+    yield cached.client
+    eventually(lambda: is_up(cached.client), "the cache server is up again", BACK_SECONDS)
+
+
+def test_what_the_engine_has_lost_comes_back_from_the_tiers_with_the_same_answer(tiers: Client) -> None:
+    prompt = fresh()
+    first = complete(tiers, prompt)
+    forget(tiers)
+    again = complete(tiers, prompt)
+    assert (first["cached"], again["cached"]) == (0, WHOLE_CHUNKS)
+    assert again["text"] == first["text"]
+
+
+def test_many_documents_at_once_have_the_answers_they_had_alone(tiers: Client) -> None:
+    prompts = [fresh() for _ in range(8)]
+    alone = [complete(tiers, prompt)["text"] for prompt in prompts]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda prompt: complete(tiers, prompt), prompts))
+    assert [answer["text"] for answer in answers] == alone
+    assert sum(answer["cached"] >= WHOLE_CHUNKS for answer in answers) >= 6
+
+
+def test_entries_of_different_salts_are_never_shared(tiers: Client) -> None:
+    prompt = fresh()
+    plain = complete(tiers, prompt)["text"]
+    forget(tiers)
+    for salt in ("tenant/a", "tenant/b"):
+        first = complete(tiers, prompt, cache_salt=salt)
+        assert (first["cached"], first["text"]) == (0, plain)
+        forget(tiers)
+    for more in ({"cache_salt": "tenant/a"}, {"cache_salt": "tenant/b"}, {}):
+        assert complete(tiers, prompt, **more)["cached"] >= WHOLE_CHUNKS
+    assert complete(tiers, prompt, cache_salt="tenant/c")["cached"] == 0
+
+
+@pytest.mark.parametrize("body", ["chat", "responses"])
+def test_other_bodies_are_salted_and_say_what_was_found(tiers: Client, body: str) -> None:
+    words = " ".join(str(number) for number in random.Random(body).choices(range(100_000), k=300))
+
+    def found(salt: str) -> int:
+        if body == "chat":
+            chat = {"messages": [{"role": "user", "content": words}], "max_tokens": 1, "cache_salt": salt}
+            usage = tiers.answer(chat)["usage"]
+            details = usage["prompt_tokens_details"] or {}
+        else:
+            usage = tiers.answer({"input": words, "max_output_tokens": 16, "store": False, "cache_salt": salt})["usage"]
+            details = usage["input_tokens_details"] or {}
+        return details.get("cached_tokens") or 0
+
+    assert found("a") == 0
+    forget(tiers)
+    assert found("a") >= CHUNK
+    assert found("b") == 0
+
+
+def test_an_lmi_body_is_salted_and_answered_as_without_a_cache(tiers: Client) -> None:
+    words = " ".join(str(number) for number in random.Random("lmi").choices(range(100_000), k=300))
+    asked = {"inputs": words, "parameters": {"max_new_tokens": 4, "details": True, "cache_salt": "a"}}
+    first = tiers.answer(asked)
+    forget(tiers)
+    before = tiers.metric("lmi_cache_hit_tokens_total")
+    assert tiers.answer(asked) == first
+    assert set(first["details"]) == {"finish_reason", "generated_tokens", "seed", "tokens", "prefill"}
+    assert tiers.metric("lmi_cache_hit_tokens_total") > before
+
+
+def test_the_tiers_figures_move_with_what_they_do(tiers: Client) -> None:
+    names = ("lmi_cache_looked_up_tokens_total", "lmi_cache_hit_tokens_total", "lmi_cache_stored_tokens_total",
+             "vllm:external_prefix_cache_hits_total")  # fmt: skip
+    prompt = fresh()
+    before = {name: tiers.metric(name) for name in names}
+    complete(tiers, prompt)
+    forget(tiers)
+    complete(tiers, prompt)
+
+    def moved(name: str) -> float:
+        return tiers.metric(name) - before[name]
+
+    eventually(lambda: moved("lmi_cache_stored_tokens_total") >= 4 * WHOLE_CHUNKS, "the stored tokens are told")
+    assert moved("lmi_cache_looked_up_tokens_total") >= 5 * WHOLE_CHUNKS
+    assert moved("lmi_cache_hit_tokens_total") == moved("vllm:external_prefix_cache_hits_total") == WHOLE_CHUNKS
+    assert tiers.metric("lmi_cache_connected") == 1
+    assert 0 < tiers.metric("lmi_cache_tier_used_bytes") <= tiers.metric("lmi_cache_tier_bytes")
+
+
+def hits_resume(api: Client) -> bool:
+    """Tell whether a document the engine has lost is found again."""
+    prompt = fresh()
+    complete(api, prompt)
+    forget(api)
+    return bool(complete(api, prompt)["cached"] >= WHOLE_CHUNKS)
+
+
+def test_a_cache_server_killed_amid_traffic_costs_no_request_and_hits_resume(cached: Server, tiers: Client) -> None:
+    restarts = tiers.metric("lmi_cache_server_restarts_total")
+    prompts = [fresh() for _ in range(6)]
+    alone = [complete(tiers, prompt)["text"] for prompt in prompts]
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(complete, tiers, prompt) for prompt in prompts * 4]
+        time.sleep(0.5)
+        cache_server(cached).kill()
+        assert [answer.result()["text"] for answer in answers] == alone * 4
+    eventually(lambda: tiers.metric("lmi_cache_server_restarts_total") > restarts, "it is back", BACK_SECONDS)
+    eventually(lambda: hits_resume(tiers), "hits resume", BACK_SECONDS)
+    assert cached.output.count("serving goes on without it") >= 1
+
+
+def test_a_cache_server_that_hangs_holds_requests_up_for_a_bounded_time(cached: Server, tiers: Client) -> None:
+    prompts = [fresh() for _ in range(4)]
+    alone = [complete(tiers, prompt)["text"] for prompt in prompts]
+    forget(tiers)
+    hung = cache_server(cached)
+    hung.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert not is_up(tiers)
+        assert time.monotonic() - began < 2
+        answers = [complete(tiers, prompt) for prompt in prompts]
+    finally:
+        if hung.is_running():
+            hung.send_signal(signal.SIGCONT)
+    assert [answer["text"] for answer in answers] == alone
+    assert max(answer["seconds"] for answer in answers) < BOUND_SECONDS
+    eventually(lambda: hits_resume(tiers), "hits resume", BACK_SECONDS)
