@@ -45,16 +45,6 @@ class _Parser(FlexibleArgumentParser):  # type: ignore[misc]  # vllm is untyped 
         raise EngineRefusedError(message)
 
 
-class _Client(AsyncLLM):  # type: ignore[misc]  # the same
-    """vLLM's client, which salts the KV cache entries of every request, whatever route it came by."""
-
-    tier_salt = ""
-
-    async def _add_request(self, request: EngineCoreRequest, *rest: Any) -> None:
-        request.cache_salt = salts.combined(self.tier_salt, request.cache_salt)
-        await super()._add_request(request, *rest)
-
-
 def argument_parser() -> ArgumentParser:
     """Return the parser `vllm serve` uses, without prefix matching (it would accept `--max-model`)."""
     parser: ArgumentParser = make_arg_parser(_Parser(allow_abbrev=False))
@@ -133,7 +123,8 @@ async def start(namespace: Namespace, tiers: CacheSettings | None) -> Engine:
             raise
         without_tiers(namespace, "the cache server went away while the model was loading")
         client, tiers = _client(namespace, _configuration(namespace)), None
-    client.tier_salt = tiers.salt if tiers else ""
+    if tiers and tiers.salt:
+        salt_requests(client, tiers.salt)
     talk = RequestTalk((VLLMClientError, ValueError, TypeError), (EngineDeadError,))
     for handler in logging.getLogger("vllm").handlers:
         handler.addFilter(talk)
@@ -160,14 +151,27 @@ def _configuration(namespace: Namespace) -> VllmConfig:
         raise EngineRefusedError.because(error) from error
 
 
-def _client(namespace: Namespace, config: VllmConfig) -> _Client:
-    client: _Client = _Client.from_vllm_config(
+def _client(namespace: Namespace, config: VllmConfig) -> AsyncLLM:
+    return AsyncLLM.from_vllm_config(
         config,
         usage_context=UsageContext.OPENAI_API_SERVER,
         disable_log_stats=namespace.disable_log_stats,
         enable_log_requests=namespace.enable_log_requests,
     )
-    return client
+
+
+def salt_requests(client: AsyncLLM, tier_salt: str) -> None:
+    """Salt the KV cache entries of every request, whatever route it came by.
+
+    Done at the last gate before the engine, as sequences of n > 1 go past AsyncLLM's own methods (vLLM 0.32).
+    """
+    add_request = client.engine_core.add_request_async
+
+    async def add_salted(request: EngineCoreRequest) -> None:
+        request.cache_salt = salts.combined(tier_salt, request.cache_salt)
+        await add_request(request)
+
+    client.engine_core.add_request_async = add_salted
 
 
 def _kv_dtypes(config: VllmConfig) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """A caller's cache_salt: any text is taken, the engine sees a digest, and a body without one is not touched."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -82,3 +84,29 @@ def test_tiers_without_a_salt_leave_a_requests_as_it_is() -> None:
 def test_a_refusal_names_where_the_salt_stood() -> None:
     with pytest.raises(RequestError, match=r"parameters\.cache_salt"):
         salts.hashed(3, "parameters.cache_salt")
+
+
+SEND_SALTED = """
+import asyncio, inspect
+from types import SimpleNamespace
+from vllm.v1.engine.async_llm import AsyncLLM
+from handlers.engine import salt_requests
+sent = []
+async def add_request_async(request):
+    sent.append(request.cache_salt)
+client = SimpleNamespace(engine_core=SimpleNamespace(add_request_async=add_request_async))
+salt_requests(client, "tier")
+for salt in (None, "a"):
+    asyncio.run(client.engine_core.add_request_async(SimpleNamespace(cache_salt=salt)))
+gates = {line.split("(")[0].strip() for line in inspect.getsource(AsyncLLM).splitlines() if "engine_core.add_request" in line}
+print("SENT", *sent, *gates, sep="|")
+"""
+
+
+@pytest.mark.engine
+def test_requests_pass_one_gate_before_the_engine_and_are_salted_there() -> None:
+    done = subprocess.run([sys.executable, "-c", SEND_SALTED], capture_output=True, text=True, check=False)
+    told = [line for line in done.stdout.splitlines() if line.startswith("SENT")]
+    assert told, done.stderr[-2000:]
+    expected = [salts.combined("tier", None), salts.combined("tier", "a"), "await self.engine_core.add_request_async"]
+    assert told[0].split("|")[1:] == expected
