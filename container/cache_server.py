@@ -21,7 +21,7 @@ from container.errors import Interruption
 CHECKS = 3
 """Unanswered in a row before the server counts as hung."""
 LONGEST_PAUSE_SECONDS = 60.0
-STEADY_SECONDS = 30.0
+STEADY_SECONDS = 10.0
 """Up for this long, earlier crashes no longer count."""
 MOST_FAILURES = 5
 """To come up again, in a row, before the cache stays off."""
