@@ -20,9 +20,15 @@ CAUSE_LENGTH = 500
 # vLLM 0.32, vllm/logger.py: "(EngineCore pid=12) WARNING 11-23 00:52:10 [file.py:12] text"
 _LEVEL = "(DEBUG|INFO|WARNING|ERROR|CRITICAL)"
 _ENGINE_PREFIX = re.compile(rf"^(?:\([^)]*pid=\d+\) )?(?:{_LEVEL} [\d-]+ [\d:.]+ \[[^\]]*\] ?)?")
+# LMCache 0.5.6, in the engine's processes: "[2026-11-23 04:55:11,114] LMCache WARNING: text (file.py:614:module)". That
+# its server is gone or back is told by the one who watches it, once and not by every process.
+_LMCACHE_PREFIX = re.compile(rf"^\[[\d ,:-]+\] LMCache {_LEVEL}: ?")
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _LEVELS: dict[str, Level] = {"WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
 # All of a traceback but its last line, which names the exception: the rest is in engine.log.
 _TRACEBACK = re.compile(r"Traceback \(most recent|\s|During handling of the above|The above exception was|$")
+# What Python says of a process that its engine ended while it held something.
+_LEFT_BEHIND = re.compile(r"resource_tracker: There appear to be|^\s+warnings\.warn\('resource_tracker")
 _PROGRESS_BAR = re.compile(r"\d+%\|")
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout)): \S")
 # What outer processes raise when an inner one has failed: true, and of no use to anyone.
@@ -50,6 +56,7 @@ class WorkerOutput:
             self._file.doRollover()  # the last start's log is kept as engine.log.1
         self._verbose = verbose
         self._starting = True
+        self._stopping = False
         self._chatter = {"DEBUG", "INFO"}
         self._unfinished = b""
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -62,7 +69,7 @@ class WorkerOutput:
             rest = b""
         self._unfinished = rest
         for line in lines:
-            if text := line.decode("utf-8", "replace").rstrip():
+            if text := _COLOUR.sub("", line.decode("utf-8", "replace")).rstrip():
                 self._take(text)
 
     def started(self) -> None:
@@ -70,8 +77,9 @@ class WorkerOutput:
         self._starting = False
 
     def stopping(self) -> None:
-        """From now on the engine's warnings are chatter too: it complains about processes it ends itself."""
+        """From now on warnings are chatter too: the engine complains about processes it ends itself."""
         self._chatter.add("WARNING")
+        self._stopping = True
 
     def cause(self) -> str | None:
         """Return the last exception in the log that says something, as one line."""
@@ -88,14 +96,20 @@ class WorkerOutput:
     def _take(self, line: str) -> None:
         self._file.emit(makeLogRecord({"msg": line}))
         self._tail.append(line)
-        found = _ENGINE_PREFIX.match(line)
-        level = found[1] if found else None
+        level = _level(line)
         if self._verbose or not (self._starting or self._is_chatter(line, level)):
             self._console.relay(line, _LEVELS.get(level or "INFO", "info"))
 
     def _is_chatter(self, line: str, level: str | None) -> bool:
         inside_traceback = level is not None and _TRACEBACK.match(_ENGINE_PREFIX.sub("", line)) is not None
-        return level in self._chatter or inside_traceback or _PROGRESS_BAR.search(line) is not None
+        warned = level == "WARNING" and _LMCACHE_PREFIX.match(line) is not None
+        left = self._stopping and _LEFT_BEHIND.search(line) is not None
+        return level in self._chatter or inside_traceback or warned or left or _PROGRESS_BAR.search(line) is not None
+
+
+def _level(line: str) -> str | None:
+    found = _LMCACHE_PREFIX.match(line) or _ENGINE_PREFIX.match(line)
+    return found[1] if found else None
 
 
 def is_generic(cause: str) -> bool:

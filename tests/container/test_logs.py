@@ -63,3 +63,22 @@ def test_the_log_file_is_bounded(output: WorkerOutput) -> None:
     kept = [file.stat().st_size for file in output.log_file.parent.iterdir()]
     assert len(kept) == 2
     assert max(kept) <= LOG_BYTES
+
+
+def test_of_the_caches_ups_and_downs_the_operator_hears_from_its_watcher_alone(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    console = Console(descriptor=writing)
+    output = WorkerOutput(console, tmp_path / "engine.log")
+    output.started()
+    stamp, end = "\x1b[33;20m[2026-11-23 04:55:11,114] LMCache", "\x1b[3m(adapter.py:614:lmcache)\x1b[0m"
+    output.feed(f"{stamp} WARNING:\x1b[0m LMCache server is unhealthy {end}\n".encode())
+    output.feed(f"{stamp} ERROR:\x1b[0m no room {end}\n".encode())
+    output.stopping()
+    output.feed(b"/lib/resource_tracker.py:254: UserWarning: resource_tracker: There appear to be 1 leaked semaphore\n")
+    output.feed(b"  warnings.warn('resource_tracker: There appear to be %d '\n")
+    output.close()
+    console.close()
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        assert said.read() == "[2026-11-23 04:55:11,114] LMCache ERROR: no room (adapter.py:614:lmcache)\n"
+    assert "is unhealthy" in (tmp_path / "engine.log").read_text()
