@@ -46,7 +46,7 @@ def test_the_real_server_comes_up_comes_back_and_leaves_nothing(tmp_path: Path) 
         )
         watched = Watched(task, tmp_path)
         try:
-            assert watched.says("up after").endswith("RAM 0.1 GiB, disk 1.0 GiB")
+            assert watched.says("up after").endswith("RAM 100.0 MiB, disk 1.0 GiB")
             assert Path(placement.shm_file).exists()
             first = watched.server()
             first.kill()
