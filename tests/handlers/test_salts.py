@@ -98,7 +98,8 @@ client = SimpleNamespace(engine_core=SimpleNamespace(add_request_async=add_reque
 salt_requests(client, "tier")
 for salt in (None, "a"):
     asyncio.run(client.engine_core.add_request_async(SimpleNamespace(cache_salt=salt)))
-gates = {line.split("(")[0].strip() for line in inspect.getsource(AsyncLLM).splitlines() if "engine_core.add_request" in line}
+lines = inspect.getsource(AsyncLLM).splitlines()
+gates = {line.split("(")[0].strip() for line in lines if "engine_core.add_request" in line}
 print("SENT", *sent, *gates, sep="|")
 """
 
