@@ -1,6 +1,7 @@
 """What a start with a cache below the engine's does: its processes, files and ports, and when it does without."""
 
 import json
+import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,7 @@ def on_p4d(tmp_path: Path, **environ: str) -> LaunchPlan:
 
 def started(plan: LaunchPlan) -> tuple[LaunchPlan, ExitStack]:
     held = ExitStack()
-    return _with_cache(plan, held, Progress(Console(descriptor=2))), held
+    return _with_cache(plan, held, Progress(Console(descriptor=os.open(os.devnull, os.O_WRONLY)))), held
 
 
 def test_the_watcher_runs_beside_the_worker_whose_engine_is_connected(tmp_path: Path, model: Path) -> None:
