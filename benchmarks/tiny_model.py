@@ -31,6 +31,7 @@ class Shape:
     hidden: int = 256
     heads: int = 4
     kv_heads: int = 2
+    head_size: int = 64
     intermediate: int = 512
     context: int = 8192
     deviation: float = 0.02
@@ -80,7 +81,7 @@ def _save_weights(target: Path, shape: Shape, vocabulary: int, end: int) -> None
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        head_dim=shape.hidden // shape.heads,
+        head_dim=shape.head_size,
         max_position_embeddings=shape.context,
         initializer_range=shape.deviation,
         bos_token_id=None,

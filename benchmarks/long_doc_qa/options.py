@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--repeats", type=int, default=1, help="how often every arm is started anew and measured")
     add("--url", help="measure this running server, as the only arm; --model names its tokenizer")
-    add("--model", type=Path, metavar="DIR", help="a model directory; default: a random one of 11 MB, made here")
+    add("--model", type=Path, metavar="DIR", help="a model directory; default: a random one of 18 MB, made here")
     add("--dtype", default="float32", help="of weights and cache; only float32 answers the same to the last token")
     add("--kv-bytes-per-token", type=int, help="of the whole model; default: from its config.json")
     add(
