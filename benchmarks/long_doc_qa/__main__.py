@@ -13,7 +13,17 @@ from pathlib import Path
 from benchmarks import tiny_model
 from benchmarks.load import LoadError
 from benchmarks.long_doc_qa import page
-from benchmarks.long_doc_qa.arms import BLOCK_TOKENS, Arm, arms, environment, kv_bytes_per_token, shared_options, sizes
+from benchmarks.long_doc_qa.arms import (
+    BLOCK_TOKENS,
+    YAML_FILE,
+    Arm,
+    arms,
+    disk_yaml,
+    environment,
+    kv_bytes_per_token,
+    shared_options,
+    sizes,
+)
 from benchmarks.long_doc_qa.disk_speed import sequential_read
 from benchmarks.long_doc_qa.documents import pre_warm_up, prompts, tokenizer_of
 from benchmarks.long_doc_qa.options import Options, parse
@@ -58,6 +68,7 @@ def main() -> int:
         described["disk"] = _disk_speed(Path(disk))
         block_tokens = int(options.server_options.get("block_size", BLOCK_TOKENS))
         size = sizes(options.work, per_token, options.engine_documents, block_tokens)
+        Path(disk, YAML_FILE).write_text(disk_yaml(size, Path(disk)))
         given = shared_options(model, options.work) | {"dtype": options.dtype, **options.server_options}
         chosen = [arm.on_top_of(given) for arm in arms(options.work, size, Path(disk)) if arm.name in options.arms]
         return _measure(options, model, chosen, described)

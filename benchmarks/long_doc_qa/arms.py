@@ -15,6 +15,7 @@ MODEL_NAME = "bench"
 BLOCK_TOKENS = 128
 # What our planner wants in flight between the engine and the tiers: the least RAM below which there is no cache.
 STAGED_TOKENS = 64 * 256
+YAML_FILE = "lmcache.yaml"
 # LMCache evicts before a tier is full.
 ROOM = 1.5
 
@@ -86,9 +87,9 @@ def arms(work: Workload, size: Sizes, disk: Path) -> list[Arm]:
         Arm(
             "disk",
             "disk",
-            cache | {"lmcache_max_cpu_gb": size.staging_gib} | on_disk,
-            f"{size.disk_gib:.1f} GiB of disk; the {size.staging_gib:.1f} GiB of RAM it is read through hold "
-            f"{size.documents_in(size.staging_gib, work):.1f} documents",
+            small | {"lmcache_config_file": str(disk / YAML_FILE)},
+            f"{size.disk_gib:.1f} GiB of disk, O_DIRECT; the {size.staging_gib:.1f} GiB of RAM it is read and written "
+            "through keep nothing",
             announced=(1.57, 1.84),
         ),
         Arm(
@@ -100,6 +101,14 @@ def arms(work: Workload, size: Sizes, disk: Path) -> list[Arm]:
         ),
         Arm("floor", "floor", large, "no offload; the engine's own cache holds everything"),
     ]
+
+
+def disk_yaml(size: Sizes, disk: Path) -> str:
+    """Write LMCache's configuration of a tier on disk alone; the automatic one would keep what fits in RAM as well."""
+    return (
+        f"local_cpu: false\nmax_local_cpu_size: {size.staging_gib}\n"
+        f"local_disk: {disk}\nmax_local_disk_size: {size.disk_gib}\nextra_config:\n  use_odirect: true\n"
+    )
 
 
 def environment(arm: Arm) -> dict[str, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from benchmarks.long_doc_qa.arms import arms, environment, kv_bytes_per_token, shared_options, sizes
+from benchmarks.long_doc_qa.arms import arms, disk_yaml, environment, kv_bytes_per_token, shared_options, sizes
 from benchmarks.long_doc_qa.documents import QUESTION, Workload, body, pre_warm_up, prompts
 from benchmarks.tiny_model import _tokenizer
 
@@ -77,7 +77,14 @@ def test_options_reach_the_server_through_its_environment() -> None:
     given = environment(ram.on_top_of(shared_options(Path("model"), work)))
     assert given["OPTION_MODEL_ID"] == "model"
     assert (given["OPTION_LMCACHE_AUTO_CONFIG"], given["OPTION_LMCACHE_MAX_DISK_GB"]) == ("true", "0")
-    assert environment(disk)["OPTION_LMCACHE_MAX_CPU_GB"] == "0.2"
+    assert environment(disk)["OPTION_LMCACHE_CONFIG_FILE"] == "disk/lmcache.yaml"
+
+
+def test_a_tier_on_disk_alone_keeps_nothing_in_ram() -> None:
+    assert disk_yaml(sizes(Workload(), 8192, 4), Path("/disk")) == (
+        "local_cpu: false\nmax_local_cpu_size: 0.2\nlocal_disk: /disk\nmax_local_disk_size: 2.2\n"
+        "extra_config:\n  use_odirect: true\n"
+    )
 
 
 def test_a_token_of_llama_3_1_8b_takes_128_kib_and_mla_is_left_to_the_user(tmp_path: Path) -> None:
