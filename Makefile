@@ -52,7 +52,7 @@ lock: .venv/bin/uv ## Resolve requirements/*.in again (ARGS=-U for newer version
 	@sed -i -E "s/ and \(\([^;]*linux'\)\)$$//; s/ ; python_full_version < '3.14'$$//; s/python_full_version < '3.14' and //" \
 	  requirements/{cpu,cuda,dev}.txt
 
-soak: $(TOOLS) ## Send ten minutes of traffic to a real server
+soak: $(TOOLS) ## Send ten minutes of traffic to a real server, and kill its cache server 20 times amid more
 	@$(PYTEST) -m soak
 
 bench-overhead: $(TOOLS) ## Compare with plain `vllm serve`, about twenty minutes (ARGS=--help)

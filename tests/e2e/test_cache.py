@@ -5,6 +5,7 @@ The engine's own cache holds two documents, so what a third has pushed out can o
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -158,15 +159,50 @@ def hits_resume(api: Client) -> bool:
     return bool(complete(api, prompt)["cached"] >= WHOLE_CHUNKS)
 
 
-def test_a_cache_server_killed_amid_traffic_costs_no_request_and_hits_resume(cached: Server, tiers: Client) -> None:
+def kill_cache_server(server: Server) -> bool:
+    """Kill LMCache's server, wherever in its life it is; tell whether there was one."""
+    try:
+        cache_server(server).kill()
+    except (StopIteration, psutil.NoSuchProcess):
+        return False
+    return True
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("kills", "longest_pause"),
+    [pytest.param(1, 1, id="once"), pytest.param(20, 15, id="20 times", marks=pytest.mark.soak)],
+)
+def test_a_cache_server_killed_amid_traffic_costs_no_request_and_hits_resume(
+    cached: Server, tiers: Client, kills: int, longest_pause: float
+) -> None:
     restarts = tiers.metric("lmi_cache_server_restarts_total")
     prompts = [fresh() for _ in range(6)]
     alone = [complete(tiers, prompt)["text"] for prompt in prompts]
+    over = threading.Event()
+    moments = random.Random("moments")
+
+    def ask(seed: int) -> int:
+        """Ask for one document after another, check every answer, and return how many there were."""
+        chance, asked = random.Random(seed), 0
+        while not over.is_set() or asked < len(prompts):
+            number = chance.randrange(len(prompts))
+            assert complete(tiers, prompts[number])["text"] == alone[number]
+            asked += 1
+        return asked
+
     with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(complete, tiers, prompt) for prompt in prompts * 4]
-        time.sleep(0.5)
-        cache_server(cached).kill()
-        assert [answer.result()["text"] for answer in answers] == alone * 4
+        try:
+            callers = [pool.submit(ask, seed) for seed in range(4)]
+            killed = 0
+            while killed < kills:
+                eventually(lambda: is_up(tiers), "the cache server is up", BACK_SECONDS)
+                time.sleep(moments.uniform(0.2, longest_pause))
+                killed += kill_cache_server(cached)
+        finally:
+            over.set()
+        answered = sum(caller.result() for caller in callers)
+    print(f"{killed} kills, {answered} answers, every one equal")
     eventually(lambda: tiers.metric("lmi_cache_server_restarts_total") > restarts, "it is back", BACK_SECONDS)
     eventually(lambda: hits_resume(tiers), "hits resume", BACK_SECONDS)
     assert cached.output.count("serving goes on without it") >= 1
