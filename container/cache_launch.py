@@ -1,5 +1,6 @@
 """Turns a CacheLaunch into what carries it out: the watcher's process, and the files it and LMCache read."""
 
+import os
 import sys
 from math import floor
 from pathlib import Path
@@ -40,13 +41,15 @@ def _task(cache: CacheLaunch, log: Path) -> CacheTask:
     assert cache.settings
     assert cache.placement
     smaller, _ = read_server_arguments(cache.smaller_arguments)
+    # The server imports container.cache_store for a tier in Redis.
+    places = (str(Path(__file__).resolve().parent.parent), cache.environment.get("PYTHONPATH"))
     attempts = (
         Attempt((*_LMCACHE, *cache.arguments), cache.cpu_bytes, cache.disk_bytes),
         Attempt((*_LMCACHE, *cache.smaller_arguments), floor(smaller.max_local_cpu_size * GIB), 0),
     )
     return CacheTask(
         attempts=attempts,
-        environment=dict(cache.environment),
+        environment={**cache.environment, "PYTHONPATH": os.pathsep.join(filter(None, places))},
         ports=(cache.placement.http_port, cache.placement.port),
         status_file=cache.settings.status_file,
         log_file=str(log),

@@ -9,8 +9,7 @@ from autoconfig.lmcache.config import LMCacheConfig
 _GIB = 1 << 30
 _REDIS_PORT = 6379
 
-# LMCache's client for Redis and Valkey alike is native code; what it cannot do (TLS, clusters, several databases)
-# has no counterpart, as the client that can is no part of LMCache.
+# What the client for Redis and Valkey alike is not made for (TLS, clusters, several databases) has no counterpart.
 _STORE_OF_SCHEME = {"redis": "resp", "resp": "resp", "valkey": "resp", "s3": "s3", "fs": "fs"}
 # extra_config's keys by the adapter's; where a key is not given, the adapters' defaults are those in process.
 _DISK = {"disk_io_threads": "num_workers", "use_odirect": "use_odirect"}
@@ -25,6 +24,8 @@ _STORES = {
         "fs_connector_use_odirect": "use_odirect",
     },
 }
+# LMCache's own for these, resp, waits for ever where one hangs or has evicted an entry.
+_REDIS_CLIENT = {"type": "native_plugin", "module_path": "container.cache_store", "class_name": "RedisStore"}
 # Given to the server in its environment: arguments can be read by everybody on the machine.
 _SECRETS = {
     "username": "LMCACHE_RESP_USERNAME",
@@ -52,8 +53,8 @@ def adapters(config: LMCacheConfig, stored_bytes: float) -> Iterator[dict[str, A
             "eviction": _eviction(config.max_local_disk_size, stored_bytes),
         }
     if config.remote_url and (store := store_of(config.remote_url)):
-        url = urlsplit(config.remote_url)
-        yield {**_located(store, url), **_renamed(config.extra_config, _STORES[store]), "shared": True}
+        found = {**_located(store, urlsplit(config.remote_url)), **_renamed(config.extra_config, _STORES[store])}
+        yield {**({**_REDIS_CLIENT, "adapter_params": found} if store == "resp" else found), "shared": True}
 
 
 def _eviction(size_gib: float, stored_bytes: float) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def _eviction(size_gib: float, stored_bytes: float) -> dict[str, Any]:
 
 def _located(store: str, url: SplitResult) -> dict[str, Any]:
     if store == "resp":
-        return {"type": "resp", "host": url.hostname, "port": url.port or _REDIS_PORT}
+        return {"host": url.hostname, "port": url.port or _REDIS_PORT}
     if store == "s3":
         return {"type": "s3", "s3_endpoint": f"s3://{url.netloc}"}
     return {"type": "fs_native", "base_path": url.path}
@@ -104,6 +105,7 @@ def read(adapter: Mapping[str, Any]) -> dict[str, Any]:
     elif kind == "s3":
         url, names = adapter["s3_endpoint"], _STORES["s3"]
     else:
+        adapter = adapter["adapter_params"]
         url, names = f"resp://{_bracketed(adapter['host'])}:{adapter['port']}", _STORES["resp"]
     return {"remote_url": url, "extra_config": _named_back(adapter, names)}
 

@@ -91,8 +91,8 @@ def test_lmcache_reads_our_files_and_arguments_as_we_mean_them(tmp_path: Path) -
 
     remotes = [parsed["adapters"][0] for parsed in said["arguments"][len(launches) :]]
     assert [(one["class"], one["shared"]) for one in remotes] == [
-        ("RESPL2AdapterConfig", True),
-        ("RESPL2AdapterConfig", True),
+        ("NativePluginL2AdapterConfig", True),
+        ("NativePluginL2AdapterConfig", True),
         ("S3L2AdapterConfig", True),
         ("FSNativeL2AdapterConfig", True),
         ("FSNativeL2AdapterConfig", False),

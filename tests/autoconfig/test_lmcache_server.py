@@ -113,7 +113,8 @@ def test_ram_that_is_only_passed_through_keeps_nothing() -> None:
 @pytest.mark.parametrize("scheme", ["redis", "valkey", "resp"])
 def test_credentials_go_into_the_environment(scheme: str) -> None:
     text = f"remote_url: {scheme}://me:p%40ss@host:6380/0"
-    assert adapters(text) == [{"type": "resp", "host": "host", "port": 6380, "shared": True}]
+    (store,) = adapters(text)
+    assert (store["class_name"], store["adapter_params"]) == ("RedisStore", {"host": "host", "port": 6380})
     assert secrets(read_yaml(text, "my.yaml")) == {"LMCACHE_RESP_USERNAME": "me", "LMCACHE_RESP_PASSWORD": "p@ss"}
 
 

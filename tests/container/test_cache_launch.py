@@ -16,6 +16,7 @@ from container.console import Console
 from container.prepare import LaunchPlan, prepare
 from container.progress import Progress
 from container.serve import _with_cache
+from tests.container.processes import ROOT
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2, "hidden_size": 256, "num_attention_heads": 4,
@@ -95,7 +96,7 @@ def test_the_watcher_reads_what_is_written_for_it(tmp_path: Path, model: Path) -
     assert 2 * task.start_seconds < launch.settings.start_seconds
     assert sorted(file.name for file in run.iterdir()) == ["cache-launch.json", "cache-server.log.1", "lmcache.yaml"]
     assert {oct((run / name).stat().st_mode & 0o777) for name in ("cache-launch.json", "lmcache.yaml")} == {"0o600"}
-    assert task.environment == dict(launch.environment)
+    assert task.environment == {**launch.environment, "PYTHONPATH": str(ROOT)}
 
 
 def test_a_users_own_connector_is_left_alone(tmp_path: Path, model: Path) -> None:
