@@ -8,7 +8,7 @@ MASK = "********"
 _SECRET_WORDS = {"token", "secret", "password", "passwd", "pass", "pwd", "key", "apikey", "credential", "credentials"}
 # Hugging Face's and AWS's own, wherever they turn up
 _KNOWN_SHAPES = re.compile(r"\b(hf_[A-Za-z0-9]{6,}|(?:AKIA|ASIA)[A-Z0-9]{12,})\b")
-_USER_IN_ADDRESS = re.compile(r"(\w+://)[^/\s:@]+:[^/\s@]+@")
+_USER_IN_ADDRESS = re.compile(r"(\w+://)[^/\s:@]*:[^/\s@]+@")
 
 
 def is_secret(name: str) -> bool:

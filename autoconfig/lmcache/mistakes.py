@@ -8,6 +8,10 @@ from autoconfig.errors import BadValueError, ConfigError, ContradictionError, Un
 from autoconfig.lmcache.schema import Key, nearest, schema
 from autoconfig.masking import masked
 
+_BELOW_RAM = ("local_disk", "remote_url", "remote_storage_plugins", "storage_plugins", "gds_path", "maru_path")
+# Of extra_config: what follows is the plugin's name, which is the user's choice, and its keys.
+_NAMED_BY_USERS = ("remote_storage_plugin.", "storage_plugin.")
+
 
 def mistakes(values: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[ConfigError]:
     """Yield what only shows when all values are known; `places` says where each was given."""
@@ -26,15 +30,17 @@ def mistake(key: Key, value: Any, place: str) -> ConfigError | None:
 
 def _extra_mistakes(extra: Mapping[str, Any] | None, place: str) -> Iterator[ConfigError]:
     """Find slips only: keys of others' plugins may be in there as well."""
-    for name in extra or ():
-        if name not in schema().extra_config and (meant := nearest(str(name), schema().extra_config)):
+    for name in map(str, extra or ()):
+        if name in schema().extra_config or name.startswith(_NAMED_BY_USERS):
+            continue
+        if meant := nearest(name, schema().extra_config):
             yield UnknownNameError(f"{place}: LMCache reads no extra_config.{name}{meant}")
 
 
 def _impossible(values: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[ConfigError]:
     if values.get("local_disk") and values.get("max_local_disk_size", 0) <= 0:
         yield BadValueError(f"{places['local_disk']}: local_disk needs max_local_disk_size, its GiB, above 0.")
-    if values.get("local_cpu") is False and not (values.get("local_disk") or values.get("remote_url")):
+    if values.get("local_cpu") is False and not any(values.get(name) for name in _BELOW_RAM):
         yield ContradictionError(
             f"{places['local_cpu']}: local_cpu is false, and there is no local_disk or remote_url to keep anything in."
         )
@@ -45,7 +51,7 @@ def _impossible(values: Mapping[str, Any], places: Mapping[str, str]) -> Iterato
 def _bad_address(url: str, extra: Mapping[str, Any], place: str) -> Iterator[ConfigError]:
     try:
         parts = urlsplit(url)
-        whole = bool(parts.scheme and parts.netloc) and parts.port != -1
+        whole = bool(parts.scheme and parts.netloc) and ("," in parts.netloc or parts.port != -1)
     except ValueError:
         whole = False
     if not whole:

@@ -83,7 +83,13 @@ def test_what_cannot_be_is_said(text: str, said: str) -> None:
 
 
 def test_a_password_in_an_address_is_not_shown_with_the_mistake() -> None:
-    assert "hunter2" not in mistakes("remote_url: redis://me:hunter2@host:sixty")[0]
+    for user in ("me", ""):
+        assert "hunter2" not in mistakes(f"remote_url: redis://{user}:hunter2@host:sixty")[0]
+
+
+def test_what_lmcaches_own_plugins_read_is_no_slip() -> None:
+    text = "local_cpu: false\nremote_storage_plugins: [fs]\nextra_config: {remote_storage_plugin.fs.base_path: /kv}\n"
+    assert read_yaml(text, "my.yaml").others == {"remote_storage_plugins": ["fs"]}
 
 
 def test_former_names_are_read_and_remarked() -> None:

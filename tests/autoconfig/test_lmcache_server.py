@@ -140,6 +140,7 @@ def test_s3_credentials_go_into_the_environment() -> None:
         ("remote_url: valkey://h:1\nextra_config: {valkey_mode: cluster}", "extra_config.valkey_mode"),
         ("enable_blending: true", "enable_blending"),
         ("remote_serde: cachegen", "remote_serde"),
+        ("remote_url: redis-sentinel://a:26379,b:26379", "remote_url: redis-sentinel://a:26379,b:26379"),
     ],
 )
 def test_what_the_server_has_nothing_for_is_named(text: str, lost: str) -> None:
