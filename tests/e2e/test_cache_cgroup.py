@@ -1,0 +1,128 @@
+"""Auto-configuration where a memory cgroup allows less than the machine has: planned inside it, nothing is killed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Engines
+from tests.e2e.models import write_model
+from tests.e2e.server import ROOT, Server, clean_environment, free_port
+from tests.e2e.test_cache import complete, document
+
+MIB = 1 << 20
+LIMIT = 8704 * MIB
+"""Leaves some hundred MiB to the tier: what the system, the engine and LMCache's server are given comes to 8 GiB."""
+DOCUMENTS = 100
+
+
+@dataclass(frozen=True)
+class Group:
+    """A memory cgroup of either version."""
+
+    path: Path
+    limit_file: str
+    events_file: str
+    peak_file: str
+
+    def kills(self) -> int:
+        """Return how many processes the kernel has ended for want of memory."""
+        lines = (self.path / self.events_file).read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+    def peak_bytes(self) -> int:
+        return int((self.path / self.peak_file).read_text())
+
+    @property
+    def wrapper(self) -> tuple[str, ...]:
+        """What runs a command inside: a shell that joins, and becomes the command."""
+        return ("sh", "-c", f'echo $$ > "{self.path}/cgroup.procs" && exec "$@"', "sh")
+
+
+def new_group() -> Group:
+    """Make a group below this process's own (version 1) or below the top (version 2)."""
+    name = f"lmi-test-{os.getpid()}"
+    top = Path("/sys/fs/cgroup")
+    if (top / "memory").is_dir():
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next(line.split(":", 2)[2] for line in lines if "memory" in line.split(":")[1].split(","))
+        inside = top / "memory" / own.lstrip("/")
+        group = Group((inside if inside.is_dir() else top / "memory") / name,
+                      "memory.limit_in_bytes", "memory.oom_control", "memory.max_usage_in_bytes")  # fmt: skip
+    else:
+        (top / "cgroup.subtree_control").write_text("+memory")
+        group = Group(top / name, "memory.max", "memory.events", "memory.peak")
+    group.path.mkdir()
+    (group.path / group.limit_file).write_text(str(LIMIT))
+    return group
+
+
+@pytest.fixture
+def group() -> Iterator[Group]:
+    if os.geteuid() != 0:
+        pytest.skip("a memory cgroup needs root")
+    if psutil.virtual_memory().available < LIMIT + 1024 * MIB:
+        pytest.skip("a limit below the machine's RAM needs 10 GiB of it")
+    try:
+        made = new_group()
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error.strerror}")
+    yield made
+    for _ in range(100):
+        with suppress(OSError):
+            made.path.rmdir()
+            break
+        time.sleep(0.1)
+    assert not made.path.exists()
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(420)
+def test_a_start_inside_a_cgroup_stays_inside_it(engines: Engines, place: Path, group: Group) -> None:
+    port = free_port()
+    environment = clean_environment(
+        OPTION_MODEL_ID=str(write_model(place / "confined-llm", seed=51)),
+        OPTION_DTYPE="float32",
+        OPTION_MAX_MODEL_LEN="4096",
+        OPTION_NUM_GPU_BLOCKS_OVERRIDE="48",  # of 128 tokens each: two documents
+        OPTION_LMCACHE_AUTO_CONFIG="true",
+        OPTION_LMCACHE_MIN_CPU_GB="0.1",
+        OPTION_LMCACHE_MAX_DISK_GB="0",
+        VLLM_CPU_KVCACHE_SPACE="1",
+    )
+    explain = [*group.wrapper, sys.executable, "-m", "container", "explain", "--json"]
+    said = subprocess.run(explain, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    plan = json.loads(said)["kv_cache"]
+    assert plan["off"] == ""
+    assert 0 < plan["cpu_bytes"] < 1024 * MIB
+    assert any(f"of cgroup /{group.path.name}" in reason or f"/{group.path.name})" in reason
+               for reason in plan["cpu_reasons"])  # fmt: skip
+
+    server = engines.use(
+        "confined",
+        lambda: Server.start(place / "confined", ["serve", "--port", str(port)], environment, port, group.wrapper),
+    )
+    assert "KV cache: up after" in server.output
+    inside = {int(pid) for pid in (group.path / "cgroup.procs").read_text().split()}
+    assert {process.pid for process in server.family()} <= inside
+
+    documents = [document(seed) for seed in range(500, 500 + DOCUMENTS)]
+    with ThreadPoolExecutor(4) as pool:
+        first = list(pool.map(lambda prompt: complete(server.client, prompt)["text"], documents))
+    assert server.client.metric("lmi_cache_tier_used_bytes") > plan["cpu_bytes"] / 3
+    again = [complete(server.client, prompt) for prompt in documents[-10:]]
+    assert [answer["text"] for answer in again] == first[-10:]
+    assert any(answer["cached"] for answer in again)
+    assert group.kills() == 0
+    assert group.peak_bytes() <= LIMIT
+    assert "serving goes on without it" not in server.output
+    engines.stop()
