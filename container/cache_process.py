@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from container.cache_task import Attempt, CacheTask
+from container.cache_task import TELL_FD, Attempt, CacheTask
 from container.errors import Exit, Interruption
 from container.logs import LOG_BYTES, shortened
 from container.processes import STOP_SIGNALS
@@ -62,6 +63,8 @@ class CacheProcess:
         self._task = task
         self._log = Path(task.log_file)
         self._running: subprocess.Popen[bytes] | None = None
+        # The server's own output is its log; container.cache_store, in that process, has something for the operator.
+        self._operator = os.dup(sys.stdout.fileno())
 
     def start(self, attempt: Attempt) -> str:
         """Start the server and wait until it is well; return why it is not, or nothing."""
@@ -138,7 +141,8 @@ class CacheProcess:
         with self._log.open("ab", buffering=0) as log:
             return subprocess.Popen(
                 attempt.argv,
-                env=self._task.environment,
+                env={**self._task.environment, TELL_FD: str(self._operator)},
+                pass_fds=(self._operator,),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

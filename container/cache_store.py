@@ -5,11 +5,11 @@ at the start; it never connects again, and after an error reply it may take one 
 """
 
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 
 from redis import Redis
@@ -18,6 +18,8 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as NotConnectedError
 from redis.exceptions import TimeoutError as NoAnswerError
 from redis.retry import Retry
+
+from container.cache_task import TELL_FD
 
 ANSWER_SECONDS = 2.0
 """For an answer, and for a connection; then the entries count as missing, and what was to be kept is dropped."""
@@ -154,5 +156,6 @@ def _copied(value: object, place: memoryview) -> bool:
 
 
 def say(text: str) -> None:
-    """Leave a line in the cache server's log."""
-    print(f"remote tier: {text}", file=sys.stderr, flush=True)
+    """Tell the operator one thing, past the cache server's log."""
+    with suppress(OSError):
+        os.write(int(os.environ.get(TELL_FD, "2")), f"remote tier: {text}\n".encode())

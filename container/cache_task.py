@@ -9,6 +9,9 @@ from typing import Any
 from autoconfig.settings import CacheStatus
 from container.files import write_atomically
 
+TELL_FD = "LMI_TELL_FD"
+"""The variable that says on which descriptor the server's process finds the operator."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
