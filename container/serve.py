@@ -104,7 +104,7 @@ def _planned_again(plan: LaunchPlan, held: ExitStack, progress: Progress) -> Lau
     if plan.cache.launch is None:
         return plan
     probe = None
-    if plan.cache.plan and plan.cache.plan.disk_bytes:
+    if plan.cache.plan and plan.cache.plan.disk_bytes and not plan.cache.launch.config.origin:
         progress.step(f"KV cache: measuring the disk of {plan.cache.plan.disk_path}")
         probe = probe_disk(plan.cache.plan.disk_path)
     within = port_range(str(plan.resolution.values["safe_port_range"].value))
