@@ -180,6 +180,7 @@ def test_servers_share_a_redis_and_do_without_it_when_it_dies(
 
     eventually(lambda: found_again(second.client), "the tier in RAM serves on", 30)
     assert "serving goes on without it" not in second.output
+    assert second.output.count("KV cache: remote tier: localhost:") == 1
     redis.start()
 
     def kept_again() -> bool:
@@ -187,4 +188,5 @@ def test_servers_share_a_redis_and_do_without_it_when_it_dies(
         return redis.client.dbsize() > 0
 
     eventually(kept_again, "a Redis that is back is used again", 30)
+    assert f"remote tier: localhost:{redis.port} answers again" in second.output
     assert_no_password(second)
