@@ -142,6 +142,10 @@ def cpu_variables(environ: Mapping[str, str], given: Mapping[str, Any], space: K
     if "kv_transfer_config" not in given and given.get("data_parallel_size", 1) == 1:
         reason = "no GPU; one process less, which starts about 10 s sooner"
         chosen["VLLM_ENABLE_V1_MULTIPROCESSING"] = ("0", reason)
+    if given.get("enforce_eager", True):
+        # vLLM 0.32 compiles one function nevertheless: v1/sample/ops/logprobs.py.
+        reason = "no GPU; else the first request for log probabilities compiles C++ for seconds, or fails without gcc"
+        chosen["TORCH_COMPILE_DISABLE"] = ("1", reason)
     if "kv_cache_memory_bytes" not in given:
         chosen["VLLM_CPU_KVCACHE_SPACE"] = (str(space.size_bytes // GIB), f"GiB; {space.reason}")
     yield from (Recommendation(name, *choice) for name, choice in chosen.items() if not environ.get(name))

@@ -68,8 +68,13 @@ def test_a_host_without_gpu_gets_settings_that_start_each_with_its_reason() -> N
     assert variables() == {
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "TORCH_COMPILE_DISABLE": "1",
         "VLLM_CPU_KVCACHE_SPACE": "4",
     }
+
+
+def test_who_wants_compiling_on_a_cpu_gets_it() -> None:
+    assert "TORCH_COMPILE_DISABLE" not in variables("option.enforce_eager=false")
 
 
 def test_what_the_operator_set_stays() -> None:

@@ -93,6 +93,8 @@ def tiny(engines: Engines, place: Path) -> Server:
             SAGEMAKER_ENABLE_LOAD_AWARE="1",
             SAGEMAKER_MAX_NUMBER_OF_ADAPTERS_IN_MEMORY="128",
             SAGEMAKER_INVENTED_TOMORROW="x",
+            # No compiler, as in a slim image: nothing a request asks for may need one.
+            CXX="/nonexistent",
         )
         return Server.start(place / "tiny", ["serve", "extra-argument", "--port", str(port)], environment, port)
 
