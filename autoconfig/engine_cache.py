@@ -14,8 +14,9 @@ GIB = 1 << 30
 # A judgement: what vLLM's profiling run puts aside on each GPU for activations and graphs. With it this arithmetic is
 # within 4 % of both capacities AWS published for p4de.24xlarge (Qwen2.5-1.5B on one GPU, 72B on four).
 ACTIVATION_BYTES = 2 * GIB
-# vLLM 0.32: the usual block on a GPU. Other back ends take 32, 64 or 128, which divide 256 as well.
-_USUAL_BLOCK = 16
+# vLLM 0.32: the usual block on a GPU (other back ends there take 32, 64 or 128, which divide 256 as well) and for MLA;
+# without a GPU it is the other.
+_USUAL_BLOCK, _CPU_BLOCK = 16, 128
 # Bytes a number of the KV cache; a type not listed packs scales in ways this arithmetic does not cover.
 _KV_BYTES = {"bfloat16": 2, "float16": 2, "fp8": 1, "fp8_ds_mla": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "fp8_inc": 1}
 # Speculation that keeps no keys and values of its own.
@@ -40,6 +41,8 @@ class EngineUse:
     kv_space_bytes: int | None = None
     """What each rank sets aside, where that is fixed."""
     block_tokens: int = _USUAL_BLOCK
+    blocks: int | None = None
+    """Of the cache of each copy, where that is fixed."""
     draft_layers: int = 0
     obstacle: str = ""
     """Why there can be no tier below."""
@@ -80,7 +83,8 @@ def engine_use(
         context=given if isinstance(given, int) else None,
         memory_share=said.get("gpu_memory_utilization", 0.92),
         kv_space_bytes=space,
-        block_tokens=said.get("block_size", _USUAL_BLOCK),
+        block_tokens=said.get("block_size", _USUAL_BLOCK if host.gpus or model.kv.latent_size else _CPU_BLOCK),
+        blocks=said.get("num_gpu_blocks_override"),
         draft_layers=model.kv.draft_layers if "mtp" in _speculation(said) else 0,
         obstacle=next(_obstacles(said, values), "") or _model_obstacle(said, host, model),
     )
@@ -127,6 +131,10 @@ def engine_cache(use: EngineUse, host: HostFacts, model: ModelFacts) -> EngineCa
     """Return what the engine's own cache holds, from what its processes may take and the weights leave."""
     whole = model.kv.rank_bytes(use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers)
     per_token = ceil(whole / use.stages)
+    if use.blocks is not None:
+        held = use.blocks * use.block_tokens
+        reason = f"option.num_gpu_blocks_override={use.blocks}, of {use.block_tokens} tokens each"
+        return EngineCache(held, held * per_token * use.ranks, reason)
     if use.kv_space_bytes:
         reason = f"{use.kv_space_bytes / GIB:g} GiB set aside for each rank"
         return EngineCache(use.kv_space_bytes // per_token, use.kv_space_bytes * use.ranks, reason)

@@ -133,7 +133,7 @@ def test_keys_without_a_counterpart_run_in_process_on_gpus_only() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("chunk_size: 100", "chunk_size 100 is no multiple of the engine's block of 16 tokens."),
+        ("chunk_size: 100", "chunk_size 100 is no multiple of the engine's block of 128 tokens."),
         ("max_local_cpu_size: 40", "max_local_cpu_size 40 GiB is more than the 22.0 GiB of RAM available."),
         ("local_disk: kv\nmax_local_disk_size: 1", "local_disk kv is not an absolute directory."),
         (
