@@ -52,6 +52,7 @@ REFUSED = {
         f'{FILES}remote_storage_plugins: ["fs"]\nextra_config:\n  remote_storage_plugin.fs.base_path: "/tmp/kv"\n',
         "no counterpart for remote_storage_plugins",
     ),
+    "resp-config": (REDIS.replace("256", "16"), "chunk_size 16 is no multiple of the engine's block of 128 tokens"),
     "resp.yaml": (f"{REDIS}async_loading: false\n", "LMCache has no key async_loading"),
 }
 
