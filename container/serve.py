@@ -111,6 +111,10 @@ def _planned_again(plan: LaunchPlan, held: ExitStack, progress: Progress) -> Lau
     never = frozenset({8080, plan.engine.plan.port})
     port, http_port = held.enter_context(reserved_ports(2, within, never))
     plan = with_cache_planned(plan, (port, http_port), probe)
+    if probe and plan.cache.plan:
+        # The last reason for a disk tier is its measurement; the first one against it decided.
+        reason = plan.cache.plan.disk_reasons[-1 if plan.cache.plan.disk_bytes else 0]
+        progress.note(f"KV cache: disk {reason}" if plan.cache.plan.disk_bytes else f"KV cache: no disk tier: {reason}")
     launch = plan.cache.launch
     if launch and launch.placement is None and launch.disk_directory:
         # LMCache inside the engine: there is no watcher to do it.
