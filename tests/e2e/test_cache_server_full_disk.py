@@ -73,6 +73,7 @@ def test_a_full_disk_fails_no_request(engines: Engines, place: Path, disk: Path)
     arguments = ["serve", "--port", str(port)]
     server = engines.use("full disk", lambda: Server.start(place / "full-disk", arguments, environment, port))
     assert "RAM 0.1 GiB, disk 1.0 GiB" in server.output
+    assert "KV cache: disk measured: reads " in server.output
     cache = next((disk / "lmi-cache").glob("[0-9a-f]*"))
     fill(disk)
     first = answers(server.client)
