@@ -102,7 +102,10 @@ def plan_cache_launch(
     placement = None if lost else _placement(config, place, use, host)
     smaller = _smaller(config)
     yaml_file = f"{place.run_directory}/{YAML_FILE}"
-    connector = kv_transfer_config(placement, save_decode_cache=config.save_decode_cache) if placement else in_process()
+    connector = in_process()
+    if placement:
+        longest = _prompt_bytes(place, use)
+        connector = kv_transfer_config(placement, prompt_bytes=longest, save_decode_cache=config.save_decode_cache)
     return CacheLaunch(
         config=config,
         yaml=write_yaml(config),
@@ -147,10 +150,15 @@ def _placement(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: H
 
 def _slack(config: LMCacheConfig, place: CachePlace, use: EngineUse, stored_bytes: float) -> float:
     """Keep free what two seconds bring, and what the longest prompt takes, within reason."""
-    context = use.context or (place.model.context if place.model else None) or 0
-    needed = max(stored_bytes, context * _bytes_per_token(place, use))
+    needed = max(stored_bytes, _prompt_bytes(place, use))
     share = needed / (config.max_local_cpu_size * GIB)
     return round(min(MOST_SLACK, max(LEAST_SLACK, share)), 2)
+
+
+def _prompt_bytes(place: CachePlace, use: EngineUse) -> int:
+    """Return what the longest prompt takes."""
+    context = use.context or (place.model.context if place.model else None) or 0
+    return context * _bytes_per_token(place, use)
 
 
 def _bytes_per_token(place: CachePlace, use: EngineUse) -> int:
