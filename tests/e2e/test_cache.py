@@ -24,7 +24,7 @@ WHOLE_CHUNKS = TOKENS // CHUNK * CHUNK
 BACK_SECONDS = 120
 """For a cache server to be started again: two heartbeats, and its imports on two busy cores."""
 BOUND_SECONDS = 60
-"""For a request while the cache server hangs; the connector gives up on it after 10 s."""
+"""For a request while the cache server hangs; the connector gives up on a message after 5 s."""
 _fresh = count(1000)
 
 
