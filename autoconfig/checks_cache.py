@@ -36,8 +36,9 @@ def contradictions(values: Mapping[str, Value], task: str) -> Iterator[ConfigErr
 
 
 def _impossible(asked: Value, values: Mapping[str, Value], task: str) -> Iterator[ConfigError]:
-    if own := values.get("kv_transfer_config"):
-        yield ContradictionError(f"{own} says how the engine's cache is connected, and so does {asked}. Keep one.")
+    for name in ("kv_transfer_config", "kv_offloading_size"):  # vLLM 0.32 makes a connector of the second as well
+        if (own := values.get(name)) and own.given:
+            yield ContradictionError(f"{own} says how the engine's cache is connected, and so does {asked}. Keep one.")
     stages = values.get("pipeline_parallel_degree")
     if stages and isinstance(stages.value, int) and stages.value > 1:
         yield ContradictionError(

@@ -16,6 +16,7 @@ AUTO = "option.lmcache_auto_config=true"
             'option.kv_transfer_config={"kv_connector":"X","kv_role":"kv_both"}',
             "says how the engine's cache is connected",
         ),
+        ("option.kv_offloading_size=1", "says how the engine's cache is connected"),
         ("option.pipeline_parallel_degree=2", "the cache is for tensor parallelism only"),
         ("maxWorkers=2", "there is one worker"),
         ("gpu.minWorkers=3", "there is one worker"),
