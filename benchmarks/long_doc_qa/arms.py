@@ -32,6 +32,11 @@ class Arm:
     announced: tuple[float, float] | None = None
     """How many times shorter AWS's announcement says TTFT and the query round become."""
 
+    @property
+    def has_tiers(self) -> bool:
+        """Whether there is a cache below the engine's own, planned or described."""
+        return not {"lmcache_auto_config", "lmcache_config_file"}.isdisjoint(self.options)
+
     def on_top_of(self, shared: Mapping[str, Any]) -> "Arm":
         """Return the arm with what every arm's server is given."""
         return replace(self, options={**shared, **self.options})

@@ -133,7 +133,7 @@ def _hits(results: Results) -> Iterator[Check]:
     """Check that a cache that ought to hold every document answered from it: one that is off fails no request."""
     for arm in results.arms:
         rate = results.figure(arm, "query", hit_rate)
-        if rate and (arm.name == "floor" or arm.options.get("lmcache_auto_config")):
+        if rate and (arm.name == "floor" or arm.has_tiers):
             share = f"{rate.least:.0%} of the query round's prompt tokens came from a cache"
             yield Check(rate.least > 0.5, f"{arm.title}: {share}")
 
