@@ -10,12 +10,11 @@ from autoconfig.explain_launch import launch_document, launch_rows, yaml_lines
 from autoconfig.launch import WorkerLaunch
 from autoconfig.lmcache.launch import CacheLaunch
 from autoconfig.masking import masked
+from autoconfig.options import OUR_GROUPS
 from autoconfig.plan import CachePlan
 from autoconfig.resolve import Resolution
 from autoconfig.sources import Given
 from autoconfig.values import Value, as_text
-
-_GROUPS = ("Model", "Engine", "KV cache options", "Serving")
 
 
 def render(
@@ -117,7 +116,7 @@ def _grouped(values: Iterable[Value]) -> Iterator[tuple[str, list[Value]]]:
     """Our own groups first, in the table's order; then what was given of vLLM's and of what has no effect."""
     titles: dict[str, list[Value]] = {}
     for value in values:
-        own = value.option.group in _GROUPS
+        own = value.option.group in OUR_GROUPS
         title = value.option.group if own else "Without effect" if value.option.note else "vLLM"
         titles.setdefault(title, []).append(value)
     yield from titles.items()

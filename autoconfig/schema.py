@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autoconfig.kinds import Kind
-from autoconfig.options import Option, engine_arguments, table
+from autoconfig.options import OUR_GROUPS, Option, engine_arguments, table
 from autoconfig.values import as_text
 
 _INTRODUCTION = """\
@@ -138,8 +138,7 @@ def _sentence(text: str) -> str:
 def properties_example() -> str:
     """Return serving.properties.example: our own options, commented out, each with its meaning and default."""
     lines = [_EXAMPLE_INTRODUCTION]
-    groups = ("Model", "Engine", "KV cache options", "Serving")
-    ours = [option for option in table().options.values() if option.group in groups]
+    ours = [option for option in table().options.values() if option.group in OUR_GROUPS]
     for group, members in groupby(ours, key=lambda option: option.group):
         lines.append(f"## {group}\n")
         for option in members:

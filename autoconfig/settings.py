@@ -63,6 +63,14 @@ class CacheStatus:
     disk_bytes: int = 0
     """The tiers' sizes as started, which may be smaller than planned."""
 
+    @classmethod
+    def read(cls, file: Path) -> "CacheStatus | None":
+        """Return what was told last in this run; None before that."""
+        try:
+            return cls(**json.loads(file.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:

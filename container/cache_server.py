@@ -15,7 +15,7 @@ from autoconfig.settings import CacheStatus
 from autoconfig.tiers import gib
 from container.cache_disk import CacheDisk
 from container.cache_process import CacheProcess, die_with_parent, pause, signals_held
-from container.cache_task import Attempt, CacheTask, read_status, write_status
+from container.cache_task import Attempt, CacheTask, write_status
 from container.errors import Interruption
 
 CHECKS = 3
@@ -55,7 +55,7 @@ class Watcher:
 
     def _begin(self) -> Attempt | None:
         """Start the server for the first time, or take over from a watcher that was killed, and its server with it."""
-        earlier = read_status(Path(self._task.status_file))
+        earlier = CacheStatus.read(Path(self._task.status_file))
         if earlier is None or earlier.state == "starting":
             return self._first()
         self._status = earlier

@@ -1,7 +1,6 @@
 """The two files through which start-up, the cache server's watcher and the engine's process know of one another."""
 
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +60,3 @@ class CacheTask:
 def write_status(file: Path, status: CacheStatus) -> None:
     """Tell whoever reads the status file; OSError when the disk is full."""
     write_atomically(file, json.dumps(asdict(status)))
-
-
-def read_status(file: Path) -> CacheStatus | None:
-    """Return what was told last in this run; None before that."""
-    with suppress(OSError, ValueError):
-        return CacheStatus(**json.loads(file.read_text(encoding="utf-8")))
-    return None

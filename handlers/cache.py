@@ -4,7 +4,6 @@
 request: without the server the engine has its own cache and no more, and the log and /metrics say so.
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,7 @@ _LOOK_SECONDS = 0.2
 
 def read_status(settings: CacheSettings) -> CacheStatus:
     """Return what the watcher last told; `starting` while it has told nothing yet."""
-    try:
-        return CacheStatus(**json.loads(Path(settings.status_file).read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return CacheStatus("starting")
+    return CacheStatus.read(Path(settings.status_file)) or CacheStatus("starting")
 
 
 def wait(

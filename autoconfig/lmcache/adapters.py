@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from autoconfig.engine_cache import GIB
 from autoconfig.lmcache.config import LMCacheConfig
 
-_GIB = 1 << 30
 _REDIS_PORT = 6379
 
 # What the client for Redis and Valkey alike is not made for (TLS, clusters, several databases) has no counterpart.
@@ -59,7 +59,7 @@ def adapters(config: LMCacheConfig, stored_bytes: float) -> Iterator[dict[str, A
 
 def _eviction(size_gib: float, stored_bytes: float) -> dict[str, Any]:
     """Bound a disk; without this LMCache counts what it holds, and bounds nothing (0.5.6: fs_native_l2_adapter.py)."""
-    slack = round(min(0.5, max(0.1, stored_bytes / (size_gib * _GIB))), 2)
+    slack = round(min(0.5, max(0.1, stored_bytes / (size_gib * GIB))), 2)
     return {"eviction_policy": "LRU", "trigger_watermark": round(1 - slack, 2), "eviction_ratio": slack}
 
 

@@ -13,7 +13,14 @@ from autoconfig.lmcache.connector import in_process, kv_transfer_config
 from autoconfig.lmcache.environment import server_environment, worker_variables
 from autoconfig.lmcache.fingerprint import fingerprint
 from autoconfig.lmcache.fitness import unfit
-from autoconfig.lmcache.server import STORED_BYTES, Placement, server_arguments, without_counterpart, without_meaning
+from autoconfig.lmcache.server import (
+    STORED_BYTES,
+    Placement,
+    TransferMode,
+    server_arguments,
+    without_counterpart,
+    without_meaning,
+)
 from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan
 from autoconfig.recommend import Recommendation
@@ -138,14 +145,13 @@ def _directory(config: LMCacheConfig, print_of: str) -> tuple[str, str]:
 
 
 def _placement(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: HostFacts) -> Placement:
-    if host.gpus:
-        slack = _slack(config, place, use, STORED_BYTES["lmcache_driven"])
-        return Placement(place.port, place.http_port, "lmcache_driven", workers=use.ranks, slack=slack)
-    slack = _slack(config, place, use, STORED_BYTES["engine_driven"])
-    # Through a socket. Shared memory is faster, but with it the engine dies of a server that is killed or hangs: a
-    # store without an answer raises (LMCache 0.5.6, transfer_context/shm.py: prepare_store), and nothing in vLLM's
-    # worker catches that; seen at the first kill -9 amid traffic. Here it is given up after TIMEOUT_SECONDS.
-    return Placement(place.port, place.http_port, "engine_driven", workers=use.ranks, slack=slack)
+    # Through a socket where there is no GPU. Shared memory is faster, but with it the engine dies of a server that is
+    # killed or hangs: a store without an answer raises (LMCache 0.5.6, transfer_context/shm.py: prepare_store), and
+    # nothing in vLLM's worker catches that; seen at the first kill -9 amid traffic. Here it is given up after
+    # TIMEOUT_SECONDS.
+    mode: TransferMode = "lmcache_driven" if host.gpus else "engine_driven"
+    slack = _slack(config, place, use, STORED_BYTES[mode])
+    return Placement(place.port, place.http_port, mode, workers=use.ranks, slack=slack)
 
 
 def _slack(config: LMCacheConfig, place: CachePlace, use: EngineUse, stored_bytes: float) -> float:

@@ -8,7 +8,10 @@ from functools import cache
 from autoconfig.options import engine, engine_arguments, kv_cache, model, refused, serving, without_effect
 from autoconfig.options.option import Option, Spelling
 
-__all__ = ["Layer", "Name", "Option", "Spelling", "Table", "table"]
+__all__ = ["OUR_GROUPS", "Layer", "Name", "Option", "Spelling", "Table", "table"]
+
+OUR_GROUPS = (model.GROUP, engine.GROUP, kv_cache.GROUP, serving.GROUP)
+"""What explain and serving.properties.example show whole, in this order."""
 
 
 class Layer(IntEnum):

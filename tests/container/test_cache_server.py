@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from autoconfig.settings import CacheStatus
-from container.cache_task import Attempt, CacheTask, read_status, write_status
+from container.cache_task import Attempt, CacheTask, write_status
 from tests.container.mounts import fill
 from tests.container.processes import is_running
 from tests.container.watched import Watched
@@ -223,6 +223,6 @@ def test_a_full_disk_delays_what_is_told_and_nothing_else(watch: Watch, small_di
 
 def test_the_status_is_readable_at_any_moment(tmp_path: Path) -> None:
     file = tmp_path / "status"
-    assert read_status(file) is None
+    assert CacheStatus.read(file) is None
     write_status(file, CacheStatus("down", "it hangs", 3, 7, 5))
-    assert read_status(file) == CacheStatus("down", "it hangs", 3, 7, 5)
+    assert CacheStatus.read(file) == CacheStatus("down", "it hangs", 3, 7, 5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from autoconfig.settings import CacheStatus
-from container.cache_task import CacheTask, read_status
+from container.cache_task import CacheTask
 from tests.container.processes import ROOT
 
 
@@ -39,7 +39,7 @@ class Watched:
     @property
     def status(self) -> CacheStatus | None:
         """What it told last."""
-        return read_status(Path(self.task.status_file))
+        return CacheStatus.read(Path(self.task.status_file))
 
     def server(self) -> psutil.Process:
         """Return the server it watches."""
