@@ -98,8 +98,6 @@ def _obstacles(said: Mapping[str, Any], values: Mapping[str, Value]) -> Iterator
         yield "pipeline parallelism: the cache is for tensor parallelism only"
     if said.get("enable_expert_parallel"):
         yield "expert parallelism: the cache is for tensor parallelism only"
-    if said.get("enable_lora"):
-        yield "LoRA adapters: LMCache's keys do not tell them apart, and one would answer from another's cache"
     if said.get("enable_prefix_caching") is False:
         yield "prefix caching is off, and nothing would be looked up"
     kv_dtype = said.get("kv_cache_dtype", "auto")

@@ -73,6 +73,45 @@ class CacheStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterSource:
+    """One LoRA adapter the container knows of from its start."""
+
+    name: str
+    src: str
+    """An absolute directory with `adapter_config.json` and `adapter_model.safetensors`."""
+    preload: bool = False
+    """Its weights are loaded before the first request."""
+    pin: bool = False
+    """Its weights stay loaded; implies `preload`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSettings:
+    """What the worker knows of LoRA adapters; without it none can be registered."""
+
+    slots: int
+    """Adapters the engine can compute with in one batch (max_loras)."""
+    cpu_slots: int
+    """Adapters whose weights are held at once (max_cpu_loras)."""
+    max_rank: int
+    roots: tuple[str, ...]
+    """Directories an adapter registered over HTTP may lie in."""
+    sources: tuple[AdapterSource, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Stateful sessions; without it they are off."""
+
+    directory: str
+    expiration_seconds: float = 1200.0
+    sliding: bool = False
+    """Each use starts the time to live afresh."""
+    limit: int = 10_000
+    """Sessions alive at once; one more ends the one not used for longest."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerPlan:
     """Everything the worker process needs to load one model and serve it."""
 
@@ -89,6 +128,12 @@ class WorkerPlan:
     run_directory: str
     cache: CacheSettings | None = None
     """None: no LMCache server belongs to this start."""
+    adapters: AdapterSettings | None = None
+    """None: LoRA is not enabled."""
+    sessions: SessionSettings | None = None
+    """None: sessions are not enabled."""
+    script: str = ""
+    """The base model's `model.py` with custom formatters or a handler; empty where there is none."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values, the form `launch-plan.json` holds under "worker"."""
@@ -103,7 +148,14 @@ class WorkerPlan:
         given["engine_arguments"] = tuple(given["engine_arguments"])
         given["serving"] = ServingSettings(**given["serving"])
         given["cache"] = CacheSettings(**given["cache"]) if given["cache"] else None
+        given["adapters"] = _adapters(given["adapters"]) if given["adapters"] else None
+        given["sessions"] = SessionSettings(**given["sessions"]) if given["sessions"] else None
         return cls(**given)
+
+
+def _adapters(given: dict[str, Any]) -> AdapterSettings:
+    sources = tuple(AdapterSource(**source) for source in given["sources"])
+    return AdapterSettings(**{**given, "roots": tuple(given["roots"]), "sources": sources})
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,3 +26,22 @@ class EnginePort(Protocol):
 
     def dead(self) -> bool:
         """Tell whether it can never answer again."""
+
+
+class LoraEngine(Protocol):
+    """What the adapter registry asks of an engine. `key` is what a request's `model` says to be answered by it."""
+
+    async def load_adapter(self, key: str, number: int, directory: str, shown: str) -> None:
+        """Read an adapter's weights and make it answer requests for `key`, under the name `shown`.
+
+        `number` is the engine's id, at least 1, and never used for two revisions of an adapter.
+
+        Raises:
+            AdapterRefusedError: it cannot be loaded; the engine is as it was.
+        """
+
+    async def unload_adapter(self, key: str, number: int) -> None:
+        """Forget an adapter, which no request may be using; one that is not loaded is nothing to do."""
+
+    async def pin_adapter(self, number: int) -> None:
+        """Keep a loaded adapter in its slot until it is unloaded."""

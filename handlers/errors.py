@@ -2,6 +2,8 @@
 
 HandlerError
 ├── RequestError         the caller's request cannot be served; carries the HTTP status
+├── AdapterRefusedError  the engine cannot load an adapter; others are untouched
+├── ScriptError          a model.py cannot be used; says which line
 └── EngineRefusedError   vLLM does not accept the configuration; the start fails
 
 """
@@ -48,6 +50,14 @@ class EngineRefusedError(HandlerError):
     def because(cls, error: BaseException) -> "EngineRefusedError":
         """Wrap an exception of vLLM's in one line."""
         return cls(one_line(str(error)) or type(error).__name__)
+
+
+class AdapterRefusedError(HandlerError):
+    """An adapter the engine cannot load; the text is one line that says why."""
+
+
+class ScriptError(HandlerError):
+    """A `model.py` that cannot be used; the text names the line and what went wrong there."""
 
 
 class RequestError(HandlerError):

@@ -23,6 +23,13 @@ def unfit(
             f"{config.origin}: LMCache's server has no counterpart for {', '.join(lost)}, and without a GPU LMCache "
             "does not run inside the engine. Remove them."
         )
+    adapters = values.get("enable_lora")
+    if lost and host.gpus and adapters and adapters.value:
+        # Our salts tell adapters apart, and only its server heeds them (0.5.6: token_database.py).
+        yield RefusedError(
+            f"{config.origin}: with {', '.join(lost)}, LMCache runs inside the engine, where it does not tell LoRA "
+            f"adapters apart, and one would answer from another's cache. Remove {_each(lost)}, or {adapters}."
+        )
     if config.chunk_size % use.block_tokens:
         yield BadValueError(
             f"{config.origin}: chunk_size {config.chunk_size} is no multiple of the engine's block of "
@@ -38,6 +45,10 @@ def unfit(
         )
     for directory in (config.local_disk or "").split(",") if config.local_disk else ():
         yield from _unfit_disk(directory, config, values, host)
+
+
+def _each(names: tuple[str, ...]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def _unfit_disk(

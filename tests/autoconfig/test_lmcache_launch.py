@@ -155,9 +155,14 @@ def test_a_disk_that_is_ram_is_no_disk() -> None:
     )
 
 
-def test_lora_adapters_would_read_each_others_entries() -> None:
-    case = {**QWEN_CPU, "options": {"enable_lora": "true"}}
-    assert refusal("max_local_cpu_size: 2", case).startswith("my.yaml cannot be used: LoRA adapters:")
+def test_lora_adapters_need_lmcaches_server_where_salts_tell_them_apart() -> None:
+    lora = {"options": {"enable_lora": "true"}}
+    for case in (QWEN_CPU, GPUS):
+        assert described("max_local_cpu_size: 2", {**case, **lora}).placement
+    assert refusal("max_local_cpu_size: 2\nenable_blending: true", {**GPUS, **lora}) == (
+        "my.yaml: with enable_blending, LMCache runs inside the engine, where it does not tell LoRA adapters apart, "
+        "and one would answer from another's cache. Remove it, or option.enable_lora=true (serving.properties:1)."
+    )
 
 
 def test_layers_with_a_window_are_kept_in_full_where_there_is_no_gpu() -> None:

@@ -131,7 +131,6 @@ def test_the_engines_own_cache_is_near_what_was_announced(size: str, ranks: int,
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"enable_lora": "true"}, "LoRA adapters"),
         ({"pipeline_parallel_degree": 2, "tensor_parallel_degree": 4}, "pipeline parallelism"),
         ({"enable_expert_parallel": "true"}, "expert parallelism"),
         ({"enable_prefix_caching": "false"}, "prefix caching is off"),
