@@ -44,6 +44,9 @@ class EngineUse:
     blocks: int | None = None
     """Of the cache of each copy, where that is fixed."""
     draft_layers: int = 0
+    adapters: int = 0
+    """LoRA adapters each rank has in RAM at once."""
+    adapter_rank: int = 16
     obstacle: str = ""
     """Why there can be no tier below."""
 
@@ -86,8 +89,19 @@ def engine_use(
         block_tokens=said.get("block_size", _USUAL_BLOCK if host.gpus or model.kv.latent_size else _CPU_BLOCK),
         blocks=said.get("num_gpu_blocks_override"),
         draft_layers=model.kv.draft_layers if "mtp" in _speculation(said) else 0,
+        adapters=_adapters(said, host),
+        adapter_rank=said.get("max_lora_rank", 16),
         obstacle=next(_obstacles(said, values), "") or _model_obstacle(said, host, model),
     )
+
+
+def _adapters(said: Mapping[str, Any], host: HostFacts) -> int:
+    """Count the places for adapters in RAM; those they compute from are there as well where there is no GPU."""
+    if not said.get("enable_lora"):
+        return 0
+    computed_from: int = said.get("max_loras", 1)
+    held: int = max(computed_from, said.get("max_cpu_loras", 0))
+    return held + (0 if host.gpus else computed_from)
 
 
 def _obstacles(said: Mapping[str, Any], values: Mapping[str, Value]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoconfig.kv_layout import KvLayout, kv_layout, language_part
-from autoconfig.parameters import estimated_weight_bytes
+from autoconfig.parameters import adapter_numbers, estimated_weight_bytes
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 
@@ -25,6 +25,8 @@ class ModelConfig:
     kv: KvLayout | None = None
     """What a token leaves in the KV cache; None where the file does not say, or says something not known here."""
     estimated_weight_bytes: int | None = None
+    adapter_numbers: int | None = None
+    """Of a LoRA adapter of rank 1 that changes every linear layer."""
 
     @property
     def kv_bytes_per_token(self) -> int | None:
@@ -44,6 +46,7 @@ class ModelConfig:
             attention_heads=_count(language, "num_attention_heads"),
             kv=kv_layout(config),
             estimated_weight_bytes=estimated_weight_bytes(config),
+            adapter_numbers=adapter_numbers(config),
         )
 
 
@@ -57,6 +60,8 @@ class ModelFacts:
     weights_from: Literal["files", "index", "estimate"] = "files"
     largest_file_bytes: int = 0
     context: int | None = None
+    adapter_numbers: int | None = None
+    """Of a LoRA adapter of rank 1 that changes every linear layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,14 @@ class ModelDirectory:
             (self.config.estimated_weight_bytes, "estimate"),
         )
         known, source = next(((size, name) for size, name in sizes if size), (None, sizes[0][1]))
-        return ModelFacts(self.config.kv, known, source, self.largest_file_bytes, self.config.max_position_embeddings)
+        return ModelFacts(
+            self.config.kv,
+            known,
+            source,
+            self.largest_file_bytes,
+            context=self.config.max_position_embeddings,
+            adapter_numbers=self.config.adapter_numbers,
+        )
 
 
 def look(directory: Path) -> ModelDirectory:

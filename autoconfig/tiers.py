@@ -89,6 +89,8 @@ def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple
     yield "for the system", max(SYSTEM_BYTES, floor(SYSTEM_SHARE * host.ram_total_bytes))
     yield f"for {use.ranks} process{'es' * (use.ranks > 1)}", PROCESS_BYTES * use.ranks
     yield "for LMCache's server", SERVER_BYTES
+    if use.adapters:
+        yield _adapters(use, model)
     largest = model.largest_file_bytes or min(USUAL_FILE_BYTES, model.weight_bytes or USUAL_FILE_BYTES)
     if host.gpus:
         yield "to load the weights", largest * use.ranks
@@ -96,6 +98,15 @@ def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple
     yield "of weights", (model.weight_bytes or USUAL_FILE_BYTES) * use.weight_width * use.copies
     yield "to load them", largest
     yield "of the engine's cache", (use.kv_space_bytes or 0) * use.ranks
+
+
+def _adapters(use: EngineUse, model: ModelFacts) -> tuple[str, int]:
+    """Return what LoRA adapters take at most: every rank keeps all of each."""
+    what = f"for {use.adapters} LoRA adapters of rank {use.adapter_rank}"
+    if model.adapter_numbers is None:
+        return f"{what}, whose size is not known", 0
+    each = 2 * use.weight_width * use.adapter_rank * model.adapter_numbers
+    return f"{what} at most", each * use.adapters * use.ranks
 
 
 def _ram_caps(wishes: CacheWishes, host: HostFacts) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,7 @@
 import pytest
 
 from autoconfig.kv_layout import kv_layout
-from autoconfig.parameters import estimated_weight_bytes
+from autoconfig.parameters import adapter_numbers, estimated_weight_bytes
 from tests.autoconfig.configured import LLAMA_8B
 from tests.autoconfig.released_models import MODELS, layout_of
 
@@ -108,3 +108,9 @@ def test_weights_are_estimated_within_two_per_cent(name: str) -> None:
 @pytest.mark.parametrize("name", ["openai/gpt-oss-20b", "Qwen/Qwen3-Next-80B-A3B-Thinking"])
 def test_weights_of_a_layout_the_arithmetic_does_not_cover_are_not_estimated(name: str) -> None:
     assert estimated_weight_bytes(MODELS[name]) is None
+
+
+def test_an_adapter_has_a_row_and_a_column_for_every_linear_layer_of_the_model() -> None:
+    attention = 2 * (4096 + 4096) + 2 * (4096 + 1024)
+    assert adapter_numbers(MODELS["meta-llama/Llama-3.1-8B"]) == 32 * (attention + 3 * (4096 + 14336))
+    assert adapter_numbers(MODELS["Qwen/Qwen3-Next-80B-A3B-Thinking"]) is None

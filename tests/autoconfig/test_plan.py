@@ -158,6 +158,17 @@ def test_layers_that_predict_several_tokens_are_counted_where_they_are_used() ->
     assert plan_of(case).bytes_per_token == 61 * 576 * 2
 
 
+def test_what_adapters_take_of_the_ram_is_left_to_them() -> None:
+    case = {**P4DE, "model": "Qwen/Qwen2.5-72B"}
+    slots = {"tensor_parallel_degree": 4, "enable_lora": "true", "max_loras": 2, "max_cpu_loras": 8}
+    few, many = (plan_of({**case, "options": {**slots, "max_lora_rank": rank}}) for rank in (16, 256))
+    assert "25.0 GiB for 8 LoRA adapters of rank 16 at most" in few.cpu_reasons[0]
+    assert "401.5 GiB for 8 LoRA adapters of rank 256 at most" in many.cpu_reasons[0]
+    assert many.cpu_bytes < few.cpu_bytes
+    unknown = plan_of({**case, "model": "Qwen/Qwen3-Next-80B-A3B-Thinking", "options": slots})
+    assert "for 8 LoRA adapters of rank 16, whose size is not known" in unknown.cpu_reasons[0]
+
+
 def test_a_chunk_is_a_multiple_of_the_engines_block() -> None:
     case = {**P4DE, "model": "Qwen/Qwen2.5-7B", "options": {"block_size": 96, "tensor_parallel_degree": 4}}
     assert plan_of(case).chunk_tokens == 288
