@@ -20,6 +20,7 @@ from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.launchers.launcher import validate_api_server_args
 from vllm.exceptions import VLLMClientError
+from vllm.lora.request import LoRARequest
 from vllm.reasoning import ReasoningParserManager
 from vllm.tool_parsers import ToolParserManager
 from vllm.usage.usage_lib import UsageContext
@@ -33,9 +34,11 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from autoconfig.settings import CacheSettings
 from handlers import cache, salts
 from handlers.engine_log import RequestTalk
-from handlers.errors import EngineRefusedError
+from handlers.errors import AdapterRefusedError, EngineRefusedError, one_line
 
 logger = logging.getLogger("lmi")
+_UTILITY_FAILED = "Call to add_lora method failed: "
+"""What vLLM 0.32 puts before the words of an adapter's refusal."""
 
 
 class _Parser(FlexibleArgumentParser):  # type: ignore[misc]  # vllm is untyped here
@@ -70,6 +73,32 @@ class Engine:
     def tokenizer(self) -> Any:
         """The fast tokenizer (`tokenizers.Tokenizer`) the engine decodes with, or None where it has none."""
         return getattr(self.client.renderer.tokenizer, "_tokenizer", None)
+
+    async def load_adapter(self, key: str, number: int, directory: str) -> None:
+        """Read an adapter's weights; `key` is then a model of vLLM's application. See LoraEngine."""
+        request = LoRARequest(lora_name=key, lora_int_id=number, lora_path=directory)
+        try:
+            await self.client.add_lora(request)
+        except EngineDeadError as error:
+            raise AdapterRefusedError("the engine has failed") from error
+        except Exception as error:  # a remote call fails with a bare Exception that holds the engine's words
+            await self.client.remove_lora(number)  # it may have failed halfway, with the weights in memory
+            raise AdapterRefusedError(one_line(str(error)).removeprefix(_UTILITY_FAILED)) from error
+        self._lora_requests[key] = request
+
+    async def unload_adapter(self, key: str, number: int) -> None:
+        """Forget an adapter and free its slot; vLLM's own unloading leaves the weights where they are (0.32)."""
+        self._lora_requests.pop(key, None)
+        await self.client.remove_lora(number)
+
+    async def pin_adapter(self, number: int) -> None:
+        """Keep a loaded adapter in its slot."""
+        await self.client.pin_lora(number)
+
+    @property
+    def _lora_requests(self) -> dict[str, LoRARequest]:
+        found: dict[str, LoRARequest] = self.app.state.openai_serving_models.lora_requests  # type: ignore[attr-defined]
+        return found
 
     async def shutdown(self) -> None:
         """Stop the engine's processes; it blocks inside vLLM, hence the thread."""
@@ -123,8 +152,8 @@ async def start(namespace: Namespace, tiers: CacheSettings | None) -> Engine:
             raise
         without_tiers(namespace, "the cache server went away while the model was loading")
         client, tiers = _client(namespace, _configuration(namespace)), None
-    if tiers and tiers.salt:
-        salt_requests(client, tiers.salt)
+    if config.lora_config or (tiers and tiers.salt):
+        salt_requests(client, tiers.salt if tiers else "")
     talk = RequestTalk((VLLMClientError, ValueError, TypeError), (EngineDeadError,))
     for handler in logging.getLogger("vllm").handlers:
         handler.addFilter(talk)
@@ -161,14 +190,16 @@ def _client(namespace: Namespace, config: VllmConfig) -> AsyncLLM:
 
 
 def salt_requests(client: AsyncLLM, tier_salt: str) -> None:
-    """Salt the KV cache entries of every request, whatever route it came by.
+    """Salt the KV cache entries of every request with its tiers' salt and its adapter, whatever route it came by.
 
+    LMCache 0.5.6 has no adapter in its keys, so two would answer from each other's entries without.
     Done at the last gate before the engine, as sequences of n > 1 go past AsyncLLM's own methods (vLLM 0.32).
     """
     add_request = client.engine_core.add_request_async
 
     async def add_salted(request: EngineCoreRequest) -> None:
-        request.cache_salt = salts.combined(tier_salt, request.cache_salt)
+        adapter = request.lora_request.lora_name if request.lora_request else ""
+        request.cache_salt = salts.combined(tier_salt, adapter, request.cache_salt)
         await add_request(request)
 
     client.engine_core.add_request_async = add_salted

@@ -31,8 +31,8 @@ class EnginePort(Protocol):
 class LoraEngine(Protocol):
     """What the adapter registry asks of an engine. `key` is what a request's `model` says to be answered by it."""
 
-    async def load_adapter(self, key: str, number: int, directory: str, shown: str) -> None:
-        """Read an adapter's weights and make it answer requests for `key`, under the name `shown`.
+    async def load_adapter(self, key: str, number: int, directory: str) -> None:
+        """Read an adapter's weights and make it answer requests for `key`.
 
         `number` is the engine's id, at least 1, and never used for two revisions of an adapter.
 

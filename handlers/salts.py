@@ -33,9 +33,11 @@ def with_salt_hashed(payload: dict[str, Any], text: bytes) -> bytes:
     return orjson.dumps(payload)
 
 
-def combined(tier_salt: str, request_salt: str | None) -> str | None:
-    """Return the salt of a request's entries in tiers that have a salt of their own (CacheSettings.salt)."""
-    return _digest("tier", tier_salt, request_salt or "") if tier_salt else request_salt
+def combined(tier_salt: str, adapter: str, request_salt: str | None) -> str | None:
+    """Return the salt of a request's entries: of its tiers (CacheSettings.salt), its adapter's revision, its caller."""
+    if not tier_salt and not adapter:
+        return request_salt
+    return _digest("tier", tier_salt, adapter, request_salt or "")
 
 
 def _digest(*parts: str) -> str:

@@ -1,5 +1,6 @@
 """A caller's cache_salt: any text is taken, the engine sees a digest, and a body without one is not touched."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -72,13 +73,14 @@ def test_a_salt_that_an_lmi_body_gives_wrongly_is_400(body: dict[str, Any], mess
     assert (response.status, message in response.message) == (400, True)
 
 
-def test_tiers_with_a_salt_of_their_own_salt_every_request_and_keep_callers_apart() -> None:
-    seen = {salts.combined("tier", None), salts.combined("other", None), salts.combined("tier", salts.hashed("a"))}
-    assert len(seen | {salts.combined("tier", salts.hashed("b"))}) == 4
+def test_tiers_adapters_and_callers_each_keep_their_entries_apart() -> None:
+    parts = itertools.product(("", "tier", "other"), ("", "adapter", "tier"), (None, salts.hashed("a"), "adapter"))
+    seen = [salts.combined(*part) for part in parts]
+    assert len(set(seen)) == len(seen) == 27
 
 
-def test_tiers_without_a_salt_leave_a_requests_as_it_is() -> None:
-    assert (salts.combined("", None), salts.combined("", "abc")) == (None, "abc")
+def test_a_request_of_the_base_model_keeps_its_own_salt_where_the_tiers_have_none() -> None:
+    assert (salts.combined("", "", None), salts.combined("", "", "abc")) == (None, "abc")
 
 
 def test_a_refusal_names_where_the_salt_stood() -> None:
@@ -96,8 +98,8 @@ async def add_request_async(request):
     sent.append(request.cache_salt)
 client = SimpleNamespace(engine_core=SimpleNamespace(add_request_async=add_request_async))
 salt_requests(client, "tier")
-for salt in (None, "a"):
-    asyncio.run(client.engine_core.add_request_async(SimpleNamespace(cache_salt=salt)))
+for salt, lora in ((None, None), ("a", None), ("a", SimpleNamespace(lora_name="adapter"))):
+    asyncio.run(client.engine_core.add_request_async(SimpleNamespace(cache_salt=salt, lora_request=lora)))
 lines = inspect.getsource(AsyncLLM).splitlines()
 gates = {line.split("(")[0].strip() for line in lines if "engine_core.add_request" in line}
 print("SENT", *sent, *gates, sep="|")
@@ -109,5 +111,5 @@ def test_requests_pass_one_gate_before_the_engine_and_are_salted_there() -> None
     done = subprocess.run([sys.executable, "-c", SEND_SALTED], capture_output=True, text=True, check=False)
     told = [line for line in done.stdout.splitlines() if line.startswith("SENT")]
     assert told, done.stderr[-2000:]
-    expected = [salts.combined("tier", None), salts.combined("tier", "a"), "await self.engine_core.add_request_async"]
-    assert told[0].split("|")[1:] == expected
+    salted = [salts.combined("tier", "", None), salts.combined("tier", "", "a"), salts.combined("tier", "adapter", "a")]
+    assert told[0].split("|")[1:] == [*salted, "await self.engine_core.add_request_async"]
