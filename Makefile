@@ -45,12 +45,12 @@ docs: setup ## Write the generated pages: OPTIONS.md, serving.properties.example
 	@.venv/bin/python -m autoconfig.schema
 
 lock: .venv/bin/uv ## Resolve requirements/*.in again (ARGS=-U for newer versions)
+	@# Every line repeats pyproject.toml's list of machines; without it the lines that differ can be seen.
 	@for name in cpu cuda dev; do \
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --override requirements/overrides.txt \
-	    --custom-compile-command 'make lock' requirements/$$name.in -o requirements/$$name.txt $(ARGS); done
-	@# Every line repeats pyproject.toml's list of machines; without it the lines that differ can be seen.
-	@sed -i -E "s/ and \(\([^;]*linux'\)\)$$//; s/ ; python_full_version < '3.14'$$//; s/python_full_version < '3.14' and //" \
-	  requirements/{cpu,cuda,dev}.txt
+	    --custom-compile-command 'make lock' requirements/$$name.in -o requirements/$$name.txt $(ARGS); \
+	  sed -i -E "s/ and \(\([^;]*linux'\)\)$$//; s/ ; python_full_version < '3.14'$$//; s/python_full_version < '3.14' and //" \
+	    requirements/$$name.txt; done
 
 soak: $(TOOLS) ## Send ten minutes of traffic to a real server, and kill its cache server 20 times amid more
 	@$(PYTEST) -m soak
