@@ -27,6 +27,9 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Callable[[], float]) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.raw_path: bytes = scope.get("raw_path") or self.path.encode()
+        """The path as it came, still percent-encoded: a name in it may hold a `/`."""
+        self.query: str = scope.get("query_string", b"").decode("latin-1")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.status: int | None = None
         self.finished = False
