@@ -60,8 +60,27 @@ def _nodes(root: Path) -> Iterator[Memory]:
     yield Memory(sum(node.get("MemTotal", 0) for node in said), free, f"cpuset.mems {','.join(map(str, nodes))}")
 
 
+def memory_kills(root: Path) -> int | None:
+    """Return how many processes of this one's cgroup the kernel has ended for lack of memory; None: it does not say."""
+    groups = [top / inner for top, inner, _ in _mounted(root)]
+    files = [group / name for group in groups for name in ("memory.events", "memory.oom_control")]
+    # Version 2 has no such file at the top; there the whole machine's count is this group's.
+    for file in (*files, root / "proc/vmstat"):
+        for line in text_of(file).splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return None
+
+
 def _cgroups(root: Path) -> Iterator[Memory]:
     """Yield a bound for every limit set on this process's cgroup and on each of its ancestors."""
+    for top, inner, read in _mounted(root):
+        for group in (inner, *inner.parents) if inner.parts else (inner,):
+            yield from read(top / group, f"/{group}" if group.parts else "/")
+
+
+def _mounted(root: Path) -> Iterator[tuple[Path, PurePosixPath, Callable[[Path, str], Iterator[Memory]]]]:
+    """Yield where each hierarchy that may account memory is mounted, this process's group below, and who reads it."""
     paths = {}
     for line in text_of(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -69,17 +88,15 @@ def _cgroups(root: Path) -> Iterator[Memory]:
     for mount in mounts_below(root):
         top = root / mount.path.lstrip("/")
         if mount.filesystem == "cgroup2":
-            yield from _ancestors(top, mount.origin, paths.get("", "/"), _version_2)
+            yield top, _inner(mount.origin, paths.get("", "/")), _version_2
         elif mount.filesystem == "cgroup" and "memory" in mount.options:
-            yield from _ancestors(top, mount.origin, paths.get("memory", "/"), _version_1)
+            yield top, _inner(mount.origin, paths.get("memory", "/")), _version_1
 
 
-def _ancestors(top: Path, origin: str, path: str, read: Callable[[Path, str], Iterator[Memory]]) -> Iterator[Memory]:
-    """Walk from this process's group up to the top of what is mounted; without a namespace the mount begins lower."""
+def _inner(origin: str, path: str) -> PurePosixPath:
+    """Return a group's path below what is mounted: without a namespace the mount begins lower than the path."""
     below = PurePosixPath(path)
-    inner = below.relative_to(origin) if below.is_relative_to(origin) else PurePosixPath()
-    for group in (inner, *inner.parents) if inner.parts else (inner,):
-        yield from read(top / group, f"/{group}" if group.parts else "/")
+    return below.relative_to(origin) if below.is_relative_to(origin) else PurePosixPath()
 
 
 def _version_2(group: Path, name: str) -> Iterator[Memory]:

@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from container.cache_health import is_well
 from container.cache_task import TELL_FD, Attempt, CacheTask
+from container.endings import Endings
 from container.errors import Exit, Interruption
 from container.logs import LOG_BYTES, shortened
 from container.processes import STOP_SIGNALS
@@ -63,6 +64,7 @@ class CacheProcess:
         self._task = task
         self._log = Path(task.log_file)
         self._running: subprocess.Popen[bytes] | None = None
+        self._endings = Endings()
         # The server's own output is its log; container.cache_store, in that process, has something for the operator.
         self._operator = os.dup(sys.stdout.fileno())
 
@@ -93,21 +95,14 @@ class CacheProcess:
         """Return how the server ended, nothing while it runs."""
         if self._running is None or (code := self._running.poll()) is None:
             return ""
-        if code < 0:
-            return f"it was killed by {signal.Signals(-code).name}"
+        if killed := self._endings.of(code):
+            return f"it was {killed}"
         said = self._last_line()
         return f"it ended with status {code}{': ' if said else ''}{said} (its log: {self._log})"
 
     def answers(self) -> bool:
         """Ask the server whether it is well."""
-        connection = HTTPConnection("127.0.0.1", self._task.ports[0], timeout=self._task.check_seconds)
-        try:
-            connection.request("GET", "/healthcheck")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+        return is_well(*self._task.ports, self._task.check_seconds)
 
     def end(self, *, gently: bool = True) -> None:
         """End the server and all it has started, and remove the memory it shared."""

@@ -28,8 +28,8 @@ class CacheTask:
     attempts: tuple[Attempt, ...]
     """The first is what was planned; each further one asks for less, and is for a first start that fails."""
     environment: dict[str, str]
-    ports: tuple[int, ...]
-    """Every port it listens on, on loopback; the first answers GET /healthcheck."""
+    ports: tuple[int, int]
+    """Where it listens, on loopback: the first answers GET /healthcheck, the second the engine's messages."""
     status_file: str
     log_file: str
     start_seconds: float

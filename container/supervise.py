@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from container.children import Child, Companions
+from container.endings import Endings
 from container.errors import Exit
 from container.logs import WorkerOutput, is_generic, shortened
 from container.processes import STOP_SIGNALS, adopt_orphans, end_descendants, reap, signal_pipe
@@ -61,6 +62,7 @@ class Supervisor:
         self._kill_at: float | None = None
         self._failure: Event | None = None
         self._outcome: Outcome | None = None
+        self._endings = Endings()
 
     def run(self, children: tuple[Child, ...]) -> Outcome:
         """Start the children; return when none of them, nor anything they started, is left."""
@@ -182,15 +184,18 @@ class Supervisor:
                 self._outcome = self._outcome or self._explain(child, code)
                 self._end_children(HASTE_SECONDS)
             elif self._outcome is None:
-                self._lose(child, _ending(code))
+                self._lose(child, self._ending(code))
 
     def _explain(self, child: Child, code: int) -> Outcome:
         told = self._failure.get("cause") if self._failure else None
-        cause = shortened(told) if told and not is_generic(told) else self._output.cause() or told or _ending(code)
+        cause = shortened(told) if told and not is_generic(told) else self._output.cause() or told or self._ending(code)
         when = "failed to start" if self._not_ready else "ended while serving"
         code = self._failure.get("code", code) if self._failure else code
         kind = Exit.CONFIGURATION if code == Exit.CONFIGURATION else Exit.ENGINE
         return Outcome(kind, f"the {child.name} {when}: {cause} (its log: {self._output.log_file})")
+
+    def _ending(self, code: int) -> str:
+        return self._endings.of(code) or f"exit status {code}, without a reason in its log"
 
     def _keep_time(self) -> None:
         now = time.monotonic()
@@ -226,11 +231,3 @@ class Supervisor:
     def _signal(self, pids: Iterable[int], number: signal.Signals) -> None:
         for pid in pids:
             os.kill(pid, number)  # not Popen.send_signal: it may reap the child, which _bury would then never see
-
-
-def _ending(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "killed by SIGKILL, most likely because the host or the container ran out of memory"
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit status {code}, without a reason in its log"

@@ -1,12 +1,15 @@
-"""Stands in for `lmcache server`: answers GET /healthcheck on a port, and misbehaves as told.
+"""Stands in for `lmcache server`: answers GET /healthcheck on a port, messages on another, and misbehaves as told.
 
-`fake_cache_server.py PORT [slow SECONDS | fails REASON | fails-after FILE | mute]`
+`fake_cache_server.py HTTP_PORT PORT [slow SECONDS | fails REASON | fails-after FILE | mute]`
 """
 
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+
+import zmq
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -15,7 +18,16 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-port, *how = sys.argv[1:]
+def answer_messages(port: str) -> None:
+    """As LMCache's does, this thread dies of a message that is too short."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.bind(f"tcp://127.0.0.1:{port}")
+        while True:
+            caller, number, operation, *_ = socket.recv_multipart()
+            socket.send_multipart((caller, number, operation, b"\xa2OK"))
+
+
+http_port, port, *how = sys.argv[1:]
 match how:
     case ["slow", seconds]:
         time.sleep(float(seconds))
@@ -27,4 +39,5 @@ match how:
         Path(file).touch()
     case ["mute"]:
         time.sleep(60)
-HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+Thread(target=answer_messages, args=(port,), daemon=True).start()
+HTTPServer(("127.0.0.1", int(http_port)), Handler).serve_forever()

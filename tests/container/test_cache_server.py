@@ -4,7 +4,6 @@ The real server's test is in tests/e2e/test_cache_server.py.
 """
 
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -17,9 +16,10 @@ import pytest
 
 from autoconfig.settings import CacheStatus
 from container.cache_task import Attempt, CacheTask, write_status
+from container.ports import reserved_ports
 from tests.container.mounts import fill
 from tests.container.processes import is_running
-from tests.container.watched import Watched
+from tests.container.watched import Watched, send_short_message
 
 FAKE = str(Path(__file__).with_name("fake_cache_server.py"))
 GIB = 1 << 30
@@ -28,17 +28,18 @@ GIB = 1 << 30
 class Watch:
     """Starts watchers over servers that behave as told, one behaviour an attempt."""
 
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(self, directory: Path, ports: tuple[int, int]) -> None:
         self._directory = directory
-        self._port = port
+        self._ports = ports
         self.started: list[Watched] = []
 
     def __call__(self, *attempts: str, **more: Any) -> Watched:
         return self.over(self.task(*attempts, **more))
 
     def task(self, *attempts: str, **more: Any) -> CacheTask:
+        command = (sys.executable, FAKE, *map(str, self._ports))
         tried = [
-            Attempt((sys.executable, FAKE, str(self._port), *how.split()), GIB >> number, 0 if number else 2 * GIB)
+            Attempt((*command, *how.split()), GIB >> number, 0 if number else 2 * GIB)
             for number, how in enumerate(attempts)
         ]
         usual: dict[str, Any] = {
@@ -48,7 +49,7 @@ class Watch:
             "check_seconds": 0.2,
             "settle_seconds": 0.1,
         }
-        return CacheTask(tuple(tried), {}, (self._port,), **{**usual, **more})
+        return CacheTask(tuple(tried), {}, self._ports, **{**usual, **more})
 
     def over(self, task: CacheTask) -> Watched:
         self.started.append(Watched(task, self._directory))
@@ -56,19 +57,13 @@ class Watch:
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.fixture
-def watch(tmp_path: Path, port: int) -> Iterator[Watch]:
-    watch = Watch(tmp_path, port)
-    yield watch
-    for watched in watch.started:
-        watched.process.kill()
-        watched.process.communicate()
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    with reserved_ports(2, None, frozenset()) as (http_port, port):
+        watch = Watch(tmp_path, (http_port, port))
+        yield watch
+        for watched in watch.started:
+            watched.process.kill()
+            watched.process.communicate()
 
 
 def gone(pid: int, seconds: float = 5) -> bool:
@@ -130,7 +125,7 @@ def test_a_server_that_is_killed_is_started_again(watch: Watch, tmp_path: Path) 
     watched.says("up after")
     shared.touch()
     watched.server().kill()
-    assert "it was killed by SIGKILL; serving goes on without it" in watched.says("down:")
+    assert "it was killed by SIGKILL: by hand or by the platform, " in watched.says("down:")
     assert not shared.exists()
     watched.says("up again after")
     assert watched.status == CacheStatus("up", "", 1, GIB, 2 * GIB)
@@ -146,6 +141,14 @@ def test_a_server_that_hangs_is_killed_and_started_again(watch: Watch) -> None:
     assert time.monotonic() - began < 3
     watched.says("up again after")
     assert not is_running(server.pid)
+
+
+def test_a_server_that_is_deaf_to_the_engine_is_killed_and_started_again(watch: Watch) -> None:
+    watched = watch("")
+    watched.says("up after")
+    send_short_message(watched.task.ports[1])
+    assert "it has not answered 3 times" in watched.says("down:")
+    watched.says("up again after")
 
 
 def test_one_that_keeps_failing_to_come_back_is_given_up(watch: Watch, tmp_path: Path) -> None:

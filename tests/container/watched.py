@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import zmq
 
 from autoconfig.settings import CacheStatus
 from container.cache_task import CacheTask
@@ -49,3 +50,10 @@ class Watched:
         """Tell it to end, and return its exit status."""
         self.process.terminate()
         return self.process.wait(10)
+
+
+def send_short_message(port: int) -> None:
+    """Send a server on loopback what ends the thread that takes the engine's messages, and nothing else of it."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.connect(f"tcp://127.0.0.1:{port}")
+        socket.send(b"short")

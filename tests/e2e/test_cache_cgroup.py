@@ -1,19 +1,16 @@
 """Auto-configuration where a memory cgroup allows less than the machine has: planned inside it, nothing is killed."""
 
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.container.cgroups import Group, memory_group
 from tests.e2e.conftest import Engines
 from tests.e2e.models import write_model
 from tests.e2e.server import ROOT, Server, clean_environment, free_port
@@ -25,64 +22,12 @@ LIMIT = 8704 * MIB
 DOCUMENTS = 100
 
 
-@dataclass(frozen=True)
-class Group:
-    """A memory cgroup of either version."""
-
-    path: Path
-    limit_file: str
-    events_file: str
-    peak_file: str
-
-    def kills(self) -> int:
-        """Return how many processes the kernel has ended for want of memory."""
-        lines = (self.path / self.events_file).read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-
-    def peak_bytes(self) -> int:
-        return int((self.path / self.peak_file).read_text())
-
-    @property
-    def wrapper(self) -> tuple[str, ...]:
-        """What runs a command inside: a shell that joins, and becomes the command."""
-        return ("sh", "-c", f'echo $$ > "{self.path}/cgroup.procs" && exec "$@"', "sh")
-
-
-def new_group() -> Group:
-    """Make a group below this process's own (version 1) or below the top (version 2)."""
-    name = f"lmi-test-{os.getpid()}"
-    top = Path("/sys/fs/cgroup")
-    if (top / "memory").is_dir():
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-        own = next(line.split(":", 2)[2] for line in lines if "memory" in line.split(":")[1].split(","))
-        inside = top / "memory" / own.lstrip("/")
-        group = Group((inside if inside.is_dir() else top / "memory") / name,
-                      "memory.limit_in_bytes", "memory.oom_control", "memory.max_usage_in_bytes")  # fmt: skip
-    else:
-        (top / "cgroup.subtree_control").write_text("+memory")
-        group = Group(top / name, "memory.max", "memory.events", "memory.peak")
-    group.path.mkdir()
-    (group.path / group.limit_file).write_text(str(LIMIT))
-    return group
-
-
 @pytest.fixture
 def group() -> Iterator[Group]:
-    if os.geteuid() != 0:
-        pytest.skip("a memory cgroup needs root")
     if psutil.virtual_memory().available < LIMIT + 1024 * MIB:
         pytest.skip("a limit below the machine's RAM needs 10 GiB of it")
-    try:
-        made = new_group()
-    except OSError as error:
-        pytest.skip(f"no memory cgroup can be made here: {error.strerror}")
-    yield made
-    for _ in range(100):
-        with suppress(OSError):
-            made.path.rmdir()
-            break
-        time.sleep(0.1)
-    assert not made.path.exists()
+    with memory_group(LIMIT) as made:
+        yield made
 
 
 @pytest.mark.engine
