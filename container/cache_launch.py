@@ -14,8 +14,8 @@ from container.files import write_atomically
 
 TASK_FILE = "cache-launch.json"
 LOG_FILE = "cache-server.log"
-# `lmcache` as a module, for its console script is on nobody's PATH where the environment is not activated.
-_LMCACHE = (sys.executable, "-P", "-m", "lmcache.cli.main", "server")
+# As a module, for LMCache's console script is on nobody's PATH where the environment is not activated.
+LMCACHE = (sys.executable, "-P", "-m", "container.cache_lmcache", "server")
 
 
 def watcher(cache: CacheLaunch, run_directory: Path, root: Path) -> Child:
@@ -41,11 +41,11 @@ def _task(cache: CacheLaunch, log: Path) -> CacheTask:
     assert cache.settings
     assert cache.placement
     smaller, _ = read_server_arguments(cache.smaller_arguments)
-    # The server imports container.cache_store for a tier in Redis.
+    # The server's process begins in container.cache_lmcache, and imports container.cache_store for a tier in Redis.
     places = (str(Path(__file__).resolve().parent.parent), cache.environment.get("PYTHONPATH"))
     attempts = (
-        Attempt((*_LMCACHE, *cache.arguments), cache.cpu_bytes, cache.disk_bytes),
-        Attempt((*_LMCACHE, *cache.smaller_arguments), floor(smaller.max_local_cpu_size * GIB), 0),
+        Attempt((*LMCACHE, *cache.arguments), cache.cpu_bytes, cache.disk_bytes),
+        Attempt((*LMCACHE, *cache.smaller_arguments), floor(smaller.max_local_cpu_size * GIB), 0),
     )
     return CacheTask(
         attempts=attempts,

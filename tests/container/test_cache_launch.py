@@ -90,7 +90,7 @@ def test_the_watcher_reads_what_is_written_for_it(tmp_path: Path, model: Path) -
         write_files(launch, run)
     task = CacheTask.read(run / "cache-launch.json")
     whole, smaller = task.attempts
-    assert whole.argv[1:5] == ("-P", "-m", "lmcache.cli.main", "server")
+    assert whole.argv[1:5] == ("-P", "-m", "container.cache_lmcache", "server")
     assert (whole.cpu_bytes, smaller.cpu_bytes, smaller.disk_bytes) == (64 * GIB, 32 * GIB, 0)
     assert task.ports == (launch.placement.http_port, launch.placement.port)
     assert 2 * task.start_seconds < launch.settings.start_seconds

@@ -1,7 +1,6 @@
 """The cache server's watcher over the real `lmcache server`, without an engine; test_cache.py has one with."""
 
 import json
-import sys
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -11,10 +10,11 @@ from autoconfig.lmcache.config import LMCacheConfig
 from autoconfig.lmcache.environment import server_environment
 from autoconfig.lmcache.server import Placement, server_arguments
 from autoconfig.settings import CacheStatus
+from container.cache_launch import LMCACHE
 from container.cache_task import Attempt, CacheTask
 from container.ports import reserved_ports
-from tests.container.processes import is_running
-from tests.container.watched import Watched
+from tests.container.processes import ROOT, is_running
+from tests.container.watched import Watched, send_short_message
 from tests.e2e.server import clean_environment
 
 CPU_BYTES, DISK_BYTES = 100 << 20, 1 << 30
@@ -32,10 +32,10 @@ def test_the_real_server_comes_up_comes_back_and_leaves_nothing(tmp_path: Path) 
     )
     with reserved_ports(2, None, frozenset({8080})) as (port, http_port):
         placement = Placement(port, http_port, "engine_driven", f"test_{port}")
-        command = (sys.executable, "-P", "-m", "lmcache.cli.main", "server", *server_arguments(config, placement))
+        command = (*LMCACHE, *server_arguments(config, placement))
         task = CacheTask(
             attempts=(Attempt(command, CPU_BYTES, DISK_BYTES),),
-            environment=server_environment(config, clean_environment()),
+            environment=server_environment(config, clean_environment(PYTHONPATH=str(ROOT))),
             ports=(http_port, port),
             status_file=str(tmp_path / "cache-server.json"),
             log_file=str(tmp_path / "cache-server.log"),
@@ -54,12 +54,18 @@ def test_the_real_server_comes_up_comes_back_and_leaves_nothing(tmp_path: Path) 
             assert watched.status == CacheStatus("up", "", 1, CPU_BYTES, DISK_BYTES)
             with urlopen(f"http://127.0.0.1:{http_port}/status") as answer:
                 assert json.load(answer)["storage_manager"]["l1_manager"]
-            second = watched.server()
+            send_short_message(port)
+            assert "it has not answered 3 times" in watched.says("down:")
+            watched.says("up again after")
+            log = Path(task.log_file).read_text()
+            assert "AssertionError: Expected at least 3 message parts" in log  # of the thread the message ended
+            assert "GET /" not in log
+            last = watched.server()
             assert watched.stop() == 0
         finally:
             watched.process.kill()
             watched.process.communicate()
     assert not is_running(first.pid)
-    assert not is_running(second.pid)
+    assert not is_running(last.pid)
     assert not Path(placement.shm_file).exists()
     assert [path.name for path in folder.iterdir()] == [".lmi-cache"]
