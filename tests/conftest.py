@@ -4,6 +4,9 @@
 """
 
 import pytest
+from hypothesis import settings
+
+settings.load_profile("ci")  # the same examples everywhere, and no limit on how long one takes
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from autoconfig.settings import ServingSettings
 from handlers.app import Application
 from handlers.metrics import RequestMetrics
+from tests.timing import LONG_SECONDS
 
 
 @dataclass
@@ -147,7 +148,7 @@ async def in_progress(
     task = asyncio.create_task(app(scope, request.receive, request.send))
     await asyncio.sleep(0.01)
     yield request
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, LONG_SECONDS)
 
 
 def call(

@@ -10,6 +10,8 @@ from tests.handlers.asgi import FakeEngine, answers, application, call, in_progr
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 CHUNK = json.dumps({"choices": [{"text": "a"}]})
+DEADLINE_SECONDS = 0.5
+"""Many times longer than a request takes until it waits for the engine."""
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
@@ -85,7 +87,7 @@ def test_an_announced_body_above_the_limit_is_413_before_it_is_read() -> None:
 
 def test_a_body_that_never_arrives_is_408_and_gives_its_place_back() -> None:
     async def run() -> None:
-        app = application(answers({}), predict_timeout_seconds=0.05, max_concurrent_requests=1)
+        app = application(answers({}), predict_timeout_seconds=DEADLINE_SECONDS, max_concurrent_requests=1)
         async with in_progress(app, b'{"prompt":', complete=False) as slow:
             pass
         assert slow.response.status == 408
@@ -122,14 +124,14 @@ def test_one_request_too_many_is_429_with_retry_after_and_ping_still_answers() -
 
 
 def test_a_request_past_its_deadline_is_504() -> None:
-    response = call(application(never_answers(), predict_timeout_seconds=0.05), CHAT)
+    response = call(application(never_answers(), predict_timeout_seconds=DEADLINE_SECONDS), CHAT)
     assert response.status == 504
     assert response.message == "The request did not finish within 1 s (option.predict_timeout)."
 
 
 def test_a_stream_past_its_deadline_ends_with_an_error_record_and_no_done() -> None:
     engine = streams(CHUNK, pause=True)
-    response = call(application(engine, predict_timeout_seconds=0.05), {"prompt": "a", "stream": True})
+    response = call(application(engine, predict_timeout_seconds=DEADLINE_SECONDS), {"prompt": "a", "stream": True})
     *_, last = response.body.decode().strip().split("\n\n")
     assert response.status == 200
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == 504
@@ -137,7 +139,7 @@ def test_a_stream_past_its_deadline_ends_with_an_error_record_and_no_done() -> N
 
 
 def test_json_lines_past_their_deadline_end_with_an_error_on_a_line() -> None:
-    app = application(streams(CHUNK, pause=True), predict_timeout_seconds=0.05)
+    app = application(streams(CHUNK, pause=True), predict_timeout_seconds=DEADLINE_SECONDS)
     response = call(app, {"prompt": "a", "stream": True}, accept="application/jsonlines")
     first, last = response.body.decode().splitlines()
     assert (first, json.loads(last)["error"]["code"]) == (CHUNK, 504)
