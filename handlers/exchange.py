@@ -6,19 +6,24 @@ listening). The caller leaving, the deadline and the drain therefore all reach i
 
 import asyncio
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Coroutine
+from typing import Literal, TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
 from handlers.errors import RequestError, retry_headers
 from handlers.streams import StreamFormat, record
 
+T = TypeVar("T")
 Reason = Literal["caller left", "deadline", "shutdown"]
 
 
 class CallerLeftError(Exception):
     """The caller closed the connection before its request was complete."""
+
+
+class EndedEarlyError(Exception):
+    """The exchange has to end, for the reason it holds, before its answer could begin."""
 
 
 class Exchange:
@@ -35,7 +40,13 @@ class Exchange:
         self.finished = False
         self.ended: Reason | None = None
         self.stream_format: StreamFormat = "sse"
+        self.reply_headers: list[tuple[bytes, bytes]] = []
+        """Sent with the reply, whoever makes it."""
+        self.adapter = ""
+        """The adapter that answers, as its callers know it; empty for the base model."""
         self.started_at = clock()
+        self._scope = scope
+        self._clock = clock
         self._receive = receive
         self.send = send
         self._gone = asyncio.Event()
@@ -74,7 +85,7 @@ class Exchange:
 
     def replay(self, body: bytes) -> Receive:
         """Return a `receive` that hands `body` over once, then waits until this exchange has to end."""
-        self._watch = asyncio.create_task(self._watch_caller())
+        self.watch()
         pending = [body]
 
         async def receive() -> Message:
@@ -84,6 +95,34 @@ class Exchange:
             return {"type": "http.disconnect"}
 
         return receive
+
+    def watch(self) -> None:
+        """Notice from now on when the caller leaves; its body has been read."""
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_caller())
+
+    async def unless_ended(self, work: Coroutine[None, None, T]) -> T:
+        """Return what `work` returns; raise EndedEarlyError, with it cancelled, when this exchange has to end first."""
+        self.watch()
+        task, gone = asyncio.create_task(work), asyncio.create_task(self._gone.wait())
+        try:
+            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise EndedEarlyError
+        finally:
+            gone.cancel()
+            task.cancel()
+            await asyncio.wait((task,))
+
+    def part(self, send: Send) -> "Exchange":
+        """Return an exchange for a part of this one's work: it ends with this one, and its reply goes to `send`."""
+
+        async def receive() -> Message:
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+
+        return Exchange({**self._scope, "http_version": "1.1"}, receive, send, self._clock)
 
     def end(self, reason: Reason) -> None:
         """Make the engine stop working for this exchange; the first reason given is the one told."""
@@ -99,6 +138,7 @@ class Exchange:
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the status line and headers."""
         self.status = status
+        headers = [*headers, *self.reply_headers]
         if self._gathered is None:
             await self.send({"type": "http.response.start", "status": status, "headers": headers})
         else:
