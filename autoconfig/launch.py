@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from autoconfig import adapters, sessions
 from autoconfig.checks import port_range
 from autoconfig.kinds import Kind
 from autoconfig.options.model import TASKS
@@ -24,7 +25,6 @@ _BESIDE_THE_MODEL = {"chat_template", "tool_parser_plugin", "reasoning_parser_pl
 _MAY_NEED_THE_HUB = {
     "tokenizer",
     "hf_config_path",
-    "lora_modules",
     "default_mm_loras",
     "speculative_config",
     "spec_model",
@@ -67,11 +67,22 @@ def plan_worker(
         engine_arguments=tuple(_arguments(resolution, model, names)),
         serving=settings.serving,
         run_directory=run_directory,
+        adapters=adapters.settings(resolution.values, resolution.adapters, _directories(resolution, model)),
+        sessions=sessions.settings(resolution.values, str(PurePosixPath(run_directory, "sessions"))),
+        script=str(resolution.script or ""),
     )
     additions = tuple(_additions(resolution, environ, plan, cache_directory))
     kept = {name: text for name, text in environ.items() if not name.startswith(_OURS)}
     environment = kept | {addition.name: addition.value for addition in additions}
     return WorkerLaunch(plan, environment, additions)
+
+
+def _directories(resolution: Resolution, model: str) -> Iterator[Path]:
+    """Yield where adapters may lie that come with the model: its directory, and the one its weights are in."""
+    if resolution.model_directory:
+        yield resolution.model_directory.path
+    if resolution.settings.model is not None and model.startswith("/"):
+        yield Path(model)
 
 
 def _model_names(resolution: Resolution, model_name: str | None) -> tuple[str, ...]:

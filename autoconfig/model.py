@@ -128,11 +128,12 @@ def look(directory: Path) -> ModelDirectory:
     """Return what is in the directory; a single visible sub-directory, with nothing beside it, is entered."""
     entries = _visible(directory)
     entered = None
-    if len(entries) == 1 and entries[0].is_dir():
+    # A directory of adapters alone comes with a model from elsewhere.
+    if len(entries) == 1 and entries[0].is_dir() and entries[0].name != "adapters":
         directory, entered = entries[0], entries[0].name
         entries = _visible(directory)
     name = "config.json" if (directory / "config.json").exists() else "params.json"
-    raw, unreadable = _read_object(directory / name)
+    raw, unreadable = read_object(directory / name)
     sizes = [entry.stat().st_size for entry in _weight_files(entries)]
     return ModelDirectory(
         path=directory,
@@ -157,7 +158,7 @@ def _weight_files(entries: list[Path]) -> list[Path]:
 
 
 def _indexed(index: Path) -> int:
-    metadata = _read_object(index)[0].get("metadata")
+    metadata = read_object(index)[0].get("metadata")
     size = metadata.get("total_size") if isinstance(metadata, dict) else None
     return int(size) if isinstance(size, int | float) else 0
 
@@ -168,7 +169,8 @@ def _visible(directory: Path) -> list[Path]:
     return []
 
 
-def _read_object(path: Path) -> tuple[dict[str, Any], str]:
+def read_object(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the JSON object in a file, and why there is none; a file that is not there is an empty one."""
     if not path.is_file():
         return {}, ""
     try:

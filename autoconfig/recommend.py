@@ -55,12 +55,6 @@ def _widest(gpus: int, config: ModelConfig | None) -> tuple[int, str]:
     return degree, f"max: {heads} attention heads divide over {degree} of {gpus} GPUs"
 
 
-def adapters(given: Mapping[str, Any]) -> Iterator[Recommendation]:
-    """Hold as many adapters as LMI does."""
-    if given.get("enable_lora") and "max_loras" not in given:
-        yield Recommendation("max_loras", 4, "LMI's default; vLLM's is 1")
-
-
 def cpu_options(given: Mapping[str, Any], host: HostFacts, config: ModelConfig | None) -> Iterator[Recommendation]:
     """Choose engine options that start, and answer in acceptable time, on a host without GPU."""
     if host.gpus:

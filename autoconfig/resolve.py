@@ -3,9 +3,11 @@
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from autoconfig import checks, checks_cache, recommend
+from autoconfig import checks, checks_adapters, checks_cache, recommend, recommend_adapters, sessions
+from autoconfig.adapters import PlannedAdapter, find
 from autoconfig.errors import ConfigError, ConfigErrors
 from autoconfig.host import HostFacts
 from autoconfig.model import ModelConfig, ModelDirectory
@@ -13,6 +15,7 @@ from autoconfig.options import Layer, table
 from autoconfig.options.model import TASKS
 from autoconfig.properties import PropertiesFile
 from autoconfig.recommend import Recommendation
+from autoconfig.scripts import find_script
 from autoconfig.settings import ServingSettings, StartSettings
 from autoconfig.sources import Given, Origin, gather
 from autoconfig.values import Value, default, merged
@@ -32,6 +35,10 @@ class Resolution:
     notes: tuple[str, ...]
     settings: StartSettings
     model_directory: ModelDirectory | None = None
+    adapters: tuple[PlannedAdapter, ...] = ()
+    """LoRA adapters known from the start, be they served or not."""
+    script: Path | None = None
+    """The base model's own formatters or handler."""
 
 
 def resolve(
@@ -47,11 +54,14 @@ def resolve(
     values, unreadable = _merge(given)
     model = _served(values, model_directory)
     config = model.config if model else None
-    _recommend(values, (*recommend.parallelism(_spoken(values), host, config), *recommend.adapters(_spoken(values))))
+    _recommend(values, recommend.parallelism(_spoken(values), host, config))
     variables: tuple[Recommendation, ...] = ()
     unfit: list[ConfigError] = []
     if not host.gpus:
         variables, unfit = _without_gpu(environ, values, host, model)
+    place = model_directory.path if model_directory else None
+    found, script = find(values, place), find_script(values, place)
+    _recommend(values, recommend_adapters.adapters(_spoken(values), found.adapters, host, config))
     values = _complete(values)
     errors = (
         *gathered.errors,
@@ -62,12 +72,24 @@ def resolve(
         *checks_cache.contradictions(values, _task(values, config)),
         *checks.parallelism(values, host, config),
         *unfit,
+        *found.errors,
+        *checks_adapters.contradictions(values, found.adapters),
+        *sessions.contradictions(values),
+        *script.errors,
     )
     if errors:
         raise ConfigErrors(errors)
-    notes = (*gathered.notes, *_notes(values, model_directory), *checks_cache.remarks(values, environ))
+    notes = (
+        *gathered.notes,
+        *_notes(values, model_directory),
+        *script.notes,
+        *found.notes,
+        *checks_adapters.remarks(values, found.adapters),
+        *sessions.remarks(values),
+        *checks_cache.remarks(values, environ),
+    )
     settings = _settings(values, config, model_directory)
-    return Resolution(values, variables, gathered.custom, notes, settings, model_directory)
+    return Resolution(values, variables, gathered.custom, notes, settings, model_directory, found.adapters, script.file)
 
 
 def _without_gpu(
@@ -147,8 +169,6 @@ def _notes(values: Mapping[str, Value], directory: ModelDirectory | None) -> Ite
     if directory is not None:
         if directory.entered:
             yield f"the model directory holds nothing but {directory.entered}/, which is used in its place, as in LMI"
-        if directory.has_code:
-            yield "model.py in the model directory is not run: custom code is not in this version yet"
         if directory.unreadable:
             yield f"config.json in the model directory cannot be read: {directory.unreadable}"
 

@@ -5,12 +5,22 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 
-from autoconfig.options import engine, engine_arguments, kv_cache, model, refused, serving, without_effect
+from autoconfig.options import (
+    adapters,
+    engine,
+    engine_arguments,
+    kv_cache,
+    model,
+    refused,
+    serving,
+    sessions,
+    without_effect,
+)
 from autoconfig.options.option import Option, Spelling
 
 __all__ = ["OUR_GROUPS", "Layer", "Name", "Option", "Spelling", "Table", "table"]
 
-OUR_GROUPS = (model.GROUP, engine.GROUP, kv_cache.GROUP, serving.GROUP)
+OUR_GROUPS = (model.GROUP, engine.GROUP, adapters.GROUP, kv_cache.GROUP, serving.GROUP, sessions.GROUP)
 """What explain and serving.properties.example show whole, in this order."""
 
 
@@ -53,7 +63,7 @@ def table() -> Table:
     entries = {entry["name"]: entry for entry in engine_arguments.read_table()["arguments"]}
     ours = [
         replace(option, group=module.GROUP, engine_default=entries.get(option.engine, {}).get("default"))
-        for module in (model, engine, kv_cache, serving, without_effect, refused)
+        for module in (model, engine, adapters, kv_cache, serving, sessions, without_effect, refused)
         for option in module.OPTIONS
     ]
     owned = frozenset(name for option in ours for name in (option.engine, *option.names))

@@ -1,4 +1,4 @@
-"""How the engine uses the machine: parallelism, batches, memory, adapters."""
+"""How the engine uses the machine: parallelism, batches, memory."""
 
 from autoconfig.kinds import Kind
 from autoconfig.options.option import Option, Spelling
@@ -82,14 +82,6 @@ OPTIONS = (
         minimum=0,
         aliases=("cpu_offload_gb",),
         engine="cpu_offload_gb",
-    ),
-    Option("enable_lora", "Let LoRA adapters be served.", kind=Kind.BOOL, engine="enable_lora"),
-    Option(
-        "max_loras",
-        "Adapters in one batch at most. Default: 4 with enable_lora, as in LMI.",
-        kind=Kind.INT,
-        minimum=1,
-        engine="max_loras",
     ),
     Option(
         "env",

@@ -86,6 +86,12 @@ OPTIONS = (
         choices=("auto", "json", "jsonlines", "sse"),
         default="auto",
     ),
+    Option(
+        "entrypoint",
+        "Python file of your own in the model directory, with formatters or a handler (LMI: entryPoint). Default: "
+        "model.py, where there is one. LMI's own handlers, djl_python.*, may be named and change nothing.",
+        environment=(Spelling("DJL_ENTRY_POINT"),),
+    ),
     Option("tgi_compat", "Answer `inputs` requests with a list, as TGI does.", kind=Kind.BOOL, default=False),
     Option("normalize", "Scale embeddings to length 1.", kind=Kind.BOOL, default=True),
     Option(

@@ -33,9 +33,14 @@ _MODEL_LEVEL = (
         "no effect: option.reasoning_parser alone turns it on",
     ),
     ("long_lora_scaling_factors", "Removed from vLLM", "no effect: vLLM removed long-context LoRA"),
+    ("sessions_s3url", "Copy of the sessions in S3", "no effect: sessions live as long as this container"),
     ("log_request_metric", "Token metrics in the log", "no effect: they are always at /metrics"),
     ("metrics_aggregation", "Requests per metric line", "no effect: they are always at /metrics"),
-    ("is_peft_model", "Base model is a PEFT directory", "no effect: use option.enable_lora and option.lora_modules"),
+    (
+        "is_peft_model",
+        "Base model is a PEFT directory",
+        "no effect: use option.model_id for the base model and option.adapters for the adapter",
+    ),
 )
 
 # DJL Serving's own keys: unprefixed in serving.properties, SERVING_<KEY> in the environment
@@ -107,7 +112,6 @@ _VARIABLES = (
     ("engine_cache_dir", "Cache of DJL's Python engine", _JAVA),
     ("djl_offline", "No downloads by DJL", "no effect: set HF_HUB_OFFLINE=1"),
     ("djl_venv_dir", "Virtual environments of DJL", _JAVA),
-    ("djl_entry_point", "Python module that serves", _ONE_HANDLER),
     ("python_executable", "Python for the worker", "no effect: the worker runs under the container's own Python"),
     ("max_netty_buffer_size", "Netty buffers", _JAVA),
     ("allow_request_handler_override", "Header that picks a handler", _ONE_HANDLER),
@@ -115,22 +119,13 @@ _VARIABLES = (
     ("java_opts", "Arguments of the Java machine", _JAVA),
 )
 
-_OF_UPSTREAM = "djl_python."
-
 # those whose value decides: most values change nothing, some would change what is answered
 _BY_VALUE = (
-    Option(
-        "entrypoint",
-        "Python module that serves (LMI writes it entryPoint)",
-        note=_ONE_HANDLER,
-        refused="names your own code, which is not run in this version yet; remove it",
-        refused_when=lambda module: not str(module).startswith(_OF_UPSTREAM),
-    ),
     Option(
         "handler",
         "Function in the entry point",
         note=_ONE_HANDLER,
-        refused="names your own code, which is not run in this version yet; remove it",
+        refused="names another function; call it handle, and remove this",
         refused_when=lambda function: function != "handle",
     ),
     Option(

@@ -86,7 +86,7 @@ VARIABLES = """
     SERVING_MIN_WORKERS SERVING_MAX_WORKERS SERVING_PROMETHEUS
     SAGEMAKER_HEALTH_CHECK_OVERRIDE SAGEMAKER_NUM_MODEL_WORKERS SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT
     SAGEMAKER_MODEL_SERVER_VMARGS MODEL_SERVER_HOME DJL_CACHE_DIR ENGINE_CACHE_DIR DJL_OFFLINE DJL_VENV_DIR
-    DJL_ENTRY_POINT PYTHON_EXECUTABLE MAX_NETTY_BUFFER_SIZE ALLOW_REQUEST_HANDLER_OVERRIDE OPT_OUT_TRACKING
+    PYTHON_EXECUTABLE MAX_NETTY_BUFFER_SIZE ALLOW_REQUEST_HANDLER_OVERRIDE OPT_OUT_TRACKING
 """.split()
 TLS = ["keystore", "keystore_pass", "keystore_type", "certificate_file", "private_key_file"]
 
@@ -122,11 +122,10 @@ def test_asking_for_tls_stops_the_start(name: str) -> None:
 @pytest.mark.parametrize(
     ("option", "remedy"),
     [
-        ("enable_stateful_sessions=true", "is not in this version yet"),
         ("frontend=djl", "use option.frontend=direct"),
-        ("input_formatter=x", "is not in this version yet"),
-        ("entryPoint=model.py", "names your own code"),
-        ("entryPoint=https://example.com/x.py", "names your own code"),
+        ("input_formatter=x", "@input_formatter"),
+        ("entryPoint=https://example.com/x.py", "is not a file of the model's own"),
+        ("handler=serve", "call it handle"),
         ("bedrock_compat=true", "is not offered"),
         ("draft_model_id=org/draft", "use option.speculative_config"),
         ("speculative_draft_model=org/draft", "use option.speculative_config"),
@@ -139,17 +138,10 @@ def test_what_would_change_answers_stops_the_start_with_what_to_do(option: str, 
     assert remedy in errors(f"option.{option}")
 
 
-@pytest.mark.parametrize(
-    "name", ["SAGEMAKER_MULTI_MODEL", "SAGEMAKER_SECURE_MODE", "SAGEMAKER_ENABLE_STATEFUL_SESSIONS"]
-)
+@pytest.mark.parametrize("name", ["SAGEMAKER_MULTI_MODEL", "SAGEMAKER_SECURE_MODE"])
 def test_what_sagemaker_would_rely_on_is_refused_or_absent(name: str) -> None:
     assert name in errors(**{name: "true"})
     assert resolved(**{name: "false"}).notes == ()
-
-
-def test_code_beside_the_model_is_remarked_because_it_is_not_run() -> None:
-    notes = resolved(directory=directory_with(LLAMA_8B, "model.py")).notes
-    assert notes == ("model.py in the model directory is not run: custom code is not in this version yet",)
 
 
 def test_no_two_options_share_a_name() -> None:

@@ -1,0 +1,90 @@
+"""Finds options of LoRA adapters that contradict each other or the adapters that the start knows."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from autoconfig.adapters import PlannedAdapter
+from autoconfig.errors import BadValueError, ConfigError, ContradictionError, RefusedError
+from autoconfig.options import table
+from autoconfig.values import Value
+
+_NAMING = ("adapters", "lora_modules")
+_ONLY_WITH_LORA = ("max_loras", "max_cpu_loras", "max_lora_rank", "adapter_roots")
+
+
+def contradictions(values: Mapping[str, Value], adapters: Iterable[PlannedAdapter]) -> Iterator[ConfigError]:
+    """Find what cannot be obeyed; adapters that nobody named in an option do not stop the start."""
+    adapters = list(adapters)
+    for root in values["adapter_roots"].value if "adapter_roots" in values else ():
+        if not root.startswith("/"):
+            yield BadValueError(f"{values['adapter_roots']}: {root} is not an absolute directory.")
+    yield from _names(values, adapters)
+    enabled = values.get("enable_lora")
+    if enabled is None or not enabled.value:
+        for name in _NAMING if enabled else ():
+            if value := values.get(name):
+                yield ContradictionError(f"{value} names adapters, and {enabled} forbids them. Keep one.")
+        return
+    yield from _slots(values, adapters)
+    yield from _ranks(values, adapters)
+
+
+def _names(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Iterator[ConfigError]:
+    models = {"lmi", str(values["model_id"].value), *(values["served_model_name"].value or ())}
+    for one in adapters:
+        if one.source.name in models:
+            yield ContradictionError(
+                f"The adapter {one.source.name} ({one.source.src}) has a name of the model itself. Rename it, or name "
+                'it apart with option.adapters={"name": "directory"}.'
+            )
+
+
+def _slots(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Iterator[ConfigError]:
+    slots, held = values["max_loras"], values["max_cpu_loras"]
+    if held.given and held.value is not None and slots.given and held.value < slots.value:
+        yield ContradictionError(
+            f"{held} is less than {slots}: an adapter in a batch is in RAM as well. Set at least {slots.value}."
+        )
+    pinned = [one.source.name for one in adapters if one.source.pin]
+    if len(pinned) >= slots.value:
+        yield ContradictionError(
+            f"{len(pinned)} adapters are pinned ({', '.join(pinned)}), and {slots} leaves no other a place. Pin fewer, "
+            f"or set {len(pinned) + 1}."
+        )
+
+
+def _ranks(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Iterator[ConfigError]:
+    largest = values.get("max_lora_rank")
+    choices = table().options["max_lora_rank"].choices
+    for one in adapters:
+        if one.named_by is None or one.rank is None:
+            continue
+        if one.rank > choices[-1]:
+            yield RefusedError(
+                f"{one.named_by}: the adapter {one.source.name} has rank {one.rank}; vLLM takes {choices[-1]} at most."
+            )
+        elif largest and largest.given and one.rank > largest.value:
+            fitting = next(choice for choice in choices if choice >= one.rank)
+            yield ContradictionError(
+                f"{largest} is less than the rank of the adapter {one.source.name}, {one.rank} ({one.named_by}). Set "
+                f"{fitting}, or leave it out."
+            )
+
+
+def remarks(values: Mapping[str, Value], adapters: Iterable[PlannedAdapter]) -> Iterator[str]:
+    """Say a line about what is there and not served, and about what is given and changes nothing."""
+    adapters = list(adapters)
+    enabled = values.get("enable_lora")
+    if enabled is None or not enabled.value:
+        if adapters and enabled:
+            names = ", ".join(one.source.name for one in adapters)
+            yield f"adapters in the model directory are not served, as {enabled} says: {names}"
+        for name in _ONLY_WITH_LORA:
+            if (value := values.get(name)) and value.given:
+                yield f"{value}: no effect without option.enable_lora=true"
+        return
+    most = values["max_lora_rank"].value if "max_lora_rank" in values else None
+    for one in adapters:
+        if one.problem and one.named_by is None:
+            yield f"adapter {one.source.name} cannot be served: {one.source.src}: {one.problem}"
+        elif one.rank and most and one.rank > most:
+            yield f"adapter {one.source.name} cannot be served: its rank is {one.rank}, and {values['max_lora_rank']}"
