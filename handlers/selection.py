@@ -1,0 +1,55 @@
+"""Which adapter a request asks for: SageMaker's header, else the body's `adapters`, else its `model`, else `?adapter=`.
+
+The order is the contract's: an endpoint's own routing beats what a client wrote (LMI, MHCS). The base model's names and
+an empty name mean the base model wherever they stand.
+"""
+
+from typing import Any
+from urllib.parse import parse_qs
+
+from handlers.errors import RequestError
+from handlers.exchange import Exchange
+
+BASE = ""
+"""The name that selects no adapter."""
+_HEADER = b"x-amzn-sagemaker-adapter-identifier"
+
+
+def chosen(exchange: Exchange, payload: dict[str, Any], base_names: frozenset[str]) -> str | tuple[str, ...]:
+    """Return the adapter's name, BASE for none, or a tuple with the name for each of a batch's inputs.
+
+    Raises:
+        RequestError: 400 for an `adapters` that is neither a name nor a list of one name for each input.
+    """
+    name = exchange.header(_HEADER)
+    if not name and (named := payload.get("adapters")) is not None:
+        return _in_body(named, payload, base_names) or _elsewhere(exchange, payload, base_names)
+    return _unless_base(name, base_names) if name else _elsewhere(exchange, payload, base_names)
+
+
+def _in_body(named: Any, payload: dict[str, Any], base_names: frozenset[str]) -> str | tuple[str, ...]:
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):
+        raise RequestError(400, "adapters must be a name, or a list with a name for each input.", "adapters")
+    inputs = payload.get("inputs")
+    if isinstance(inputs, list) and not isinstance(named, str) and names:
+        if len(names) != len(inputs):
+            raise RequestError(400, f"adapters names {len(names)} for {len(inputs)} inputs.", "adapters")
+        told = tuple(_unless_base(name or BASE, base_names) for name in names)
+        return told if len(set(told)) > 1 else told[0]
+    if len(names) > 1:
+        raise RequestError(400, f"adapters names {len(names)} for one input.", "adapters")
+    return _unless_base(names[0] or BASE, base_names) if names else BASE
+
+
+def _elsewhere(exchange: Exchange, payload: dict[str, Any], base_names: frozenset[str]) -> str:
+    model = payload.get("model")
+    if isinstance(model, str) and _unless_base(model, base_names):
+        return model
+    asked = parse_qs(exchange.query).get("adapter", [BASE])
+    return _unless_base(asked[-1], base_names)
+
+
+def _unless_base(name: str, base_names: frozenset[str]) -> str:
+    return BASE if name in base_names else name
+
