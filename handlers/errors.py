@@ -4,6 +4,7 @@ HandlerError
 ├── RequestError         the caller's request cannot be served; carries the HTTP status
 ├── AdapterRefusedError  the engine cannot load an adapter; others are untouched
 ├── ScriptError          a model.py cannot be used; says which line
+├── SessionsError        sessions cannot be kept; the start fails
 └── EngineRefusedError   vLLM does not accept the configuration; the start fails
 
 """
@@ -58,6 +59,10 @@ class AdapterRefusedError(HandlerError):
 
 class ScriptError(HandlerError):
     """A `model.py` that cannot be used; the text names the line and what went wrong there."""
+
+
+class SessionsError(HandlerError):
+    """The directory of the sessions cannot be used; the text is one line for an operator."""
 
 
 class RequestError(HandlerError):
