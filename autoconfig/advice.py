@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 
-def advice(engine: int | None, cpu: int, disk: int, copies: int) -> Iterator[str]:
-    """Yield one line for each range; every tier begins where the one above is full.
+def advice(engine: int | None, cpu: int, disk: int, copies: int, *, remote: bool = False) -> Iterator[str]:
+    """Yield one line for each range; every tier begins where the one above is full. `remote` has no known end.
 
     LMCache writes through, so the tiers do not add up: what RAM holds is on disk as well, and the engine's is in RAM.
     """
@@ -13,15 +13,18 @@ def advice(engine: int | None, cpu: int, disk: int, copies: int) -> Iterator[str
         holds = f"the engine's own cache holds them{each}"
         yield f"up to {tokens(engine)} tokens in use again: {holds}; offloading adds nothing"
     below = engine or 0
-    if engine is None and (cpu or disk):
+    if engine is None and (cpu or disk or remote):
         yield "up to what the engine's own cache holds, which is not known: offloading adds nothing"
     for held, tier in ((cpu, "the RAM tier"), (disk, "the disk tier")):
         if held > below:
             start = f"from {tokens(below)} to" if below else "from there to"
             yield f"{start} {tokens(held)} tokens: {tier} pays"
             below = held
-    if below:
-        yield f"beyond {tokens(below)} tokens: more instances; sticky sessions keep each user's cache where it is"
+    beyond = f"beyond {tokens(below)} tokens" if below else "beyond that"
+    if remote:
+        yield f"{beyond}: the remote tier pays, as far as it holds them"
+    elif below:
+        yield f"{beyond}: more instances; sticky sessions keep each user's cache where it is"
 
 
 def tokens(number: int) -> str:

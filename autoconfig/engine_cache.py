@@ -139,6 +139,18 @@ def _speculation(said: Mapping[str, Any]) -> str:
     return str(config.get("method") or said.get("spec_method") or "draft_model") if asked else ""
 
 
+def token_bytes(use: EngineUse, model: ModelFacts) -> int:
+    """Return what a token takes on the whole node, as LMCache keeps it."""
+    return model.kv.node_bytes(use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers)
+
+
+def prompt_bytes(use: EngineUse, host: HostFacts, model: ModelFacts) -> int:
+    """Return what the longest prompt takes there, which the engine's own cache has to hold; 0 where it is not known."""
+    context = use.context or model.context or 0
+    tokens = engine_cache(use, host, model).tokens
+    return token_bytes(use, model) * (context if tokens is None else min(context, tokens))
+
+
 def engine_cache(use: EngineUse, host: HostFacts, model: ModelFacts) -> EngineCache:
     """Return what the engine's own cache holds, from what its processes may take and the weights leave."""
     whole = model.kv.rank_bytes(use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers)

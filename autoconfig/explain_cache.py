@@ -27,12 +27,12 @@ def cache_rows(plan: CachePlan, launch: CacheLaunch | None = None) -> Iterator[l
         yield ["tiers below it", "none", plan.off]
     else:
         asked = "" if launch else f", with {ASKED}"
-        held = f"{tokens(plan.cpu_tokens)} tokens{asked}; {gib(plan.headroom_bytes)} stay available"
+        held = f"keeps {tokens(plan.cpu_tokens)} tokens{asked}; {gib(plan.headroom_bytes)} stay available"
         yield ["RAM tier", gib(plan.cpu_bytes), held]
     yield from (["", "", reason] for reason in plan.cpu_reasons)
     disk_reasons = plan.disk_reasons
     if plan.disk_bytes:
-        held = f"{tokens(plan.disk_tokens)} tokens in {plan.disk_path}"
+        held = f"keeps {tokens(plan.disk_tokens)} tokens in {plan.disk_path}"
         yield ["disk tier", gib(plan.disk_bytes), held]
     elif disk_reasons:
         yield ["disk tier", "none", disk_reasons[0]]
@@ -44,9 +44,10 @@ def cache_rows(plan: CachePlan, launch: CacheLaunch | None = None) -> Iterator[l
 
 
 def _described(plan: CachePlan, launch: CacheLaunch) -> Iterator[list[str]]:
-    for name, size in (("RAM tier", launch.cpu_bytes), ("disk tier", launch.disk_bytes)):
+    sizes = (launch.cpu_bytes, launch.disk_bytes)
+    for name, size, kept in zip(("RAM tier", "disk tier"), sizes, launch.kept_bytes, strict=True):
         if size:
-            held = f"{tokens(size // plan.bytes_per_token)} tokens, as {launch.config.origin} says"
+            held = f"keeps {tokens(kept // plan.bytes_per_token)} tokens, as {launch.config.origin} says"
             yield [name, gib(size), held]
     if launch.config.remote_url:
         yield ["remote tier", "", f"{masked(launch.config.remote_url)}, which others may share"]

@@ -4,13 +4,15 @@ What is planned never takes more RAM than is available less what the engine, the
 """
 
 from dataclasses import dataclass, replace
+from math import ceil
 
-from autoconfig.advice import advice
-from autoconfig.engine_cache import GIB, EngineCache, EngineUse, engine_cache
+from autoconfig.advice import advice, tokens
+from autoconfig.engine_cache import GIB, EngineCache, EngineUse, engine_cache, prompt_bytes, token_bytes
 from autoconfig.host import HostFacts
 from autoconfig.host_disks import DiskProbe
 from autoconfig.model import ModelFacts
-from autoconfig.tiers import CacheWishes, disk_tier, gib, ram_tier
+from autoconfig.tiers import CacheWishes, disk_tier, gib, in_tenths, ram_tier
+from autoconfig.watermark import brought_bytes, kept_bytes, slack
 
 # Judgements, to be tuned by measurement. LMCache's unit is the chunk; this many at least are in flight between the
 # engine and the tiers.
@@ -30,7 +32,10 @@ class CachePlan:
     copies: int
     chunk_tokens: int
     cpu_bytes: int = 0
+    cpu_slack: float = 0.0
+    """Share of it that is kept free, for what comes next."""
     disk_bytes: int = 0
+    disk_slack: float = 0.0
     disk_path: str = ""
     odirect: bool | None = None
     """Whether the disk tier goes past the page cache; None is not measured."""
@@ -42,26 +47,28 @@ class CachePlan:
     advice: tuple[str, ...] = ()
 
     @property
+    def kept(self) -> tuple[int, int]:
+        """Bytes that stay in RAM and on disk: below the watermark above which LMCache evicts."""
+        return kept_bytes(self.cpu_bytes, self.cpu_slack), kept_bytes(self.disk_bytes, self.disk_slack)
+
+    @property
     def cpu_tokens(self) -> int:
-        """Tokens the tier in RAM holds."""
-        return self.cpu_bytes // self.bytes_per_token
+        """Tokens the tier in RAM keeps."""
+        return self.kept[0] // self.bytes_per_token
 
     @property
     def disk_tokens(self) -> int:
-        """Tokens the tier on disk holds."""
-        return self.disk_bytes // self.bytes_per_token
+        """Tokens the tier on disk keeps."""
+        return self.kept[1] // self.bytes_per_token
 
 
 def plan_cache(
     wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts, probe: DiskProbe | None = None
 ) -> CachePlan:
     """Decide both tiers, or none; without a probe of wishes.disk_path, speed and O_DIRECT count as not measured."""
-    per_token = model.kv.node_bytes(
-        use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers
-    )
     engine = engine_cache(use, host, model)
     plan = CachePlan(
-        bytes_per_token=per_token,
+        bytes_per_token=token_bytes(use, model),
         layout=_layout(use, model),
         engine=engine,
         copies=use.copies,
@@ -70,48 +77,86 @@ def plan_cache(
     )
     if use.obstacle or engine.tokens == 0:
         return _without(plan, use.obstacle or engine.reason)
-    least, why = _least(wishes, use, model, plan)
     ram = ram_tier(wishes, use, host, model)
-    staging = CHUNKS_IN_FLIGHT * plan.chunk_tokens * per_token
     plan = replace(plan, cpu_reasons=ram.reasons)
-    if ram.size_bytes < staging:
-        return _without(plan, f"{gib(ram.size_bytes)} of RAM is left; {CHUNKS_IN_FLIGHT} chunks take {gib(staging)}")
+    if too_small := _too_small(ram.size_bytes, wishes, plan):
+        return _without(plan, too_small)
     disk = disk_tier(wishes, host, ram.size_bytes, probe)
     plan = replace(plan, disk_reasons=disk.reasons)
-    if ram.size_bytes < least <= disk.size_bytes:
-        staged = f"too little alone, as less than {gib(least)} {why}; it stages the disk tier"
-        plan = replace(plan, cpu_reasons=(*ram.reasons, staged))
-    elif ram.size_bytes < least:
-        return _without(plan, f"{gib(ram.size_bytes)} of RAM is left for it, and less than {gib(least)} {why}")
-    plan = replace(
-        plan,
-        cpu_bytes=ram.size_bytes,
-        disk_bytes=disk.size_bytes,
+    sized = _with_slack(replace(plan, cpu_bytes=ram.size_bytes, disk_bytes=disk.size_bytes), use, host, model)
+    kept, kept_on_disk = sized.kept
+    least, why = _least(sized, use, model)
+    if kept < least and not _is_decided(wishes, ram.size_bytes):
+        alone = f"keeps {gib(kept)}, and less than {gib(least)} {why}"
+        if kept_on_disk < least:
+            return _without(plan, f"{gib(ram.size_bytes)} of RAM is left for it, which {alone}")
+        staged = f"too little alone, as it {alone}; it stages the disk tier"
+        sized = replace(sized, cpu_reasons=(*sized.cpu_reasons, staged))
+    return replace(
+        sized,
         disk_path=wishes.disk_path if disk.size_bytes else "",
         odirect=probe.odirect if probe and disk.size_bytes else None,
         headroom_bytes=host.ram_available_bytes - ram.size_bytes,
+        advice=tuple(advice(engine.tokens, sized.cpu_tokens, sized.disk_tokens, use.copies)),
     )
-    return replace(plan, advice=tuple(advice(engine.tokens, plan.cpu_tokens, plan.disk_tokens, use.copies)))
 
 
 def _without(plan: CachePlan, reason: str) -> CachePlan:
     return replace(plan, off=reason, advice=tuple(advice(plan.engine.tokens, 0, 0, plan.copies)))
 
 
-def _least(wishes: CacheWishes, use: EngineUse, model: ModelFacts, plan: CachePlan) -> tuple[int, str]:
-    """Return the size below which the cache is not worth its RAM, and why."""
-    if wishes.min_cpu_bytes is not None:
-        return wishes.min_cpu_bytes, "is refused by option.lmcache_min_cpu_gb"
+def _too_small(size: int, wishes: CacheWishes, plan: CachePlan) -> str:
+    """Say why so little RAM is no tier, and no stage of one either."""
+    if wishes.min_cpu_bytes is not None and size < wishes.min_cpu_bytes:
+        return f"{gib(size)} of RAM is left for it, and option.lmcache_min_cpu_gb asks for {gib(wishes.min_cpu_bytes)}"
+    if not size:
+        return "no RAM is left for it"
+    chunk = plan.chunk_tokens * plan.bytes_per_token
+    if size >= CHUNKS_IN_FLIGHT * chunk:
+        return ""
+    held = f"{tokens(size // plan.bytes_per_token)} tokens, {size // chunk} chunks of {plan.chunk_tokens}"
+    least = ceil(CHUNKS_IN_FLIGHT * chunk / GIB * 10) / 10
+    needed = f"{CHUNKS_IN_FLIGHT} chunks, which may be on their way at once, take {least:,.1f} GiB"
+    capped = wishes.max_cpu_bytes is not None and wishes.max_cpu_bytes < CHUNKS_IN_FLIGHT * chunk
+    remedy = f"; set option.lmcache_max_cpu_gb={least:g} at least" if capped else ""
+    return f"{gib(size)} of RAM hold {held}; {needed}{remedy}"
+
+
+def _with_slack(plan: CachePlan, use: EngineUse, host: HostFacts, model: ModelFacts) -> CachePlan:
+    """Say how full LMCache may keep the tiers."""
+    longest, brought = prompt_bytes(use, host, model), brought_bytes(on_gpus=bool(host.gpus))
+    ram = slack(plan.cpu_bytes, max(brought, longest))
+    disk = slack(plan.disk_bytes, brought) if plan.disk_bytes else 0.0
+    reasons = [*plan.cpu_reasons, f"{ram:.0%} of it stay free, so that what comes at once finds room"]
+    room = int(plan.cpu_bytes * ram)
+    if room < longest:
+        fitting = tokens(room // plan.bytes_per_token)
+        reasons.append(f"a prompt of more than {fitting} tokens finds no room once it is full, and is not kept then")
+    below = (f"{disk:.0%} of it stay free",) if disk else ()
+    return replace(
+        plan,
+        cpu_slack=ram,
+        disk_slack=disk,
+        cpu_reasons=tuple(reasons),
+        disk_reasons=(*plan.disk_reasons, *below),
+    )
+
+
+def _is_decided(wishes: CacheWishes, size: int) -> bool:
+    """Say whether the operator's own bounds decide that a tier in RAM is worth having."""
+    capped = wishes.max_cpu_bytes is not None and size >= in_tenths(wishes.max_cpu_bytes)
+    return wishes.min_cpu_bytes is not None or capped
+
+
+def _least(plan: CachePlan, use: EngineUse, model: ModelFacts) -> tuple[int, str]:
+    """Return what a tier must keep to be worth having, and why."""
     context = use.context or model.context or 0
     engine = (plan.engine.tokens or 0) * use.copies
-    bounds = [
+    return max(
         (SMALLEST_BYTES, "holds next to nothing"),
         (2 * context * plan.bytes_per_token, f"does not hold two contexts of {context} tokens"),
         (engine * plan.bytes_per_token, "is a copy of what the engine's own cache holds"),
-    ]
-    least, why = max(bounds)
-    # A cap is a judgement as well, and the operator's.
-    return (min(least, wishes.max_cpu_bytes), why) if wishes.max_cpu_bytes is not None else (least, why)
+    )
 
 
 def _layout(use: EngineUse, model: ModelFacts) -> str:

@@ -81,7 +81,7 @@ def ram_tier(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelF
         reasons.append(
             f"RLIMIT_MEMLOCK is {gib(host.memlock_bytes)}: no cap, as LMCache pins through CUDA (not measured)"
         )
-    return Tier(_rounded(size), tuple(reasons))
+    return Tier(in_tenths(size), tuple(reasons))
 
 
 def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple[str, int]]:
@@ -130,7 +130,7 @@ def disk_tier(wishes: CacheWishes, host: HostFacts, ram_bytes: int, probe: DiskP
         return Tier(0, (f"less than {gib(small)} is not worth it beside {gib(ram_bytes)} of RAM", *reasons))
     if probe and (unusable := _unusable(probe, forced=wishes.force_disk)):
         return Tier(0, (unusable, *reasons))
-    return Tier(_rounded(size), (*reasons, _measured(probe)))
+    return Tier(in_tenths(size), (*reasons, _measured(probe)))
 
 
 def _free(wishes: CacheWishes, mount: Mount) -> tuple[int, list[str]]:
@@ -188,7 +188,7 @@ def _speed(bytes_per_second: float) -> str:
     return f"{bytes_per_second / 1e9:.2f} GB/s"
 
 
-def _rounded(size: int) -> int:
+def in_tenths(size: int) -> int:
     """Round down to a tenth of a GiB; never to whole ones, which would make a small cache none."""
     # One more, because a tenth of a GiB is no whole number of bytes: 44.8 GiB are to stay 44.8.
     return min(size, (size + 1) * 10 // GIB * GIB // 10)

@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from autoconfig.engine_cache import GIB
 from autoconfig.lmcache.config import LMCacheConfig
+from autoconfig.watermark import slack
 
 _REDIS_PORT = 6379
 
@@ -59,8 +60,8 @@ def adapters(config: LMCacheConfig, stored_bytes: float) -> Iterator[dict[str, A
 
 def _eviction(size_gib: float, stored_bytes: float) -> dict[str, Any]:
     """Bound a disk; without this LMCache counts what it holds, and bounds nothing (0.5.6: fs_native_l2_adapter.py)."""
-    slack = round(min(0.5, max(0.1, stored_bytes / (size_gib * GIB))), 2)
-    return {"eviction_policy": "LRU", "trigger_watermark": round(1 - slack, 2), "eviction_ratio": slack}
+    free = slack(size_gib * GIB, stored_bytes)
+    return {"eviction_policy": "LRU", "trigger_watermark": round(1 - free, 2), "eviction_ratio": free}
 
 
 def _located(store: str, url: SplitResult) -> dict[str, Any]:

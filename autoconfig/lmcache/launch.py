@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autoconfig.engine_cache import GIB, EngineUse
+from autoconfig.engine_cache import GIB, EngineUse, prompt_bytes, token_bytes
 from autoconfig.errors import ConfigErrors
 from autoconfig.host import HostFacts
 from autoconfig.lmcache.config import LMCacheConfig, of_plan, write_yaml
@@ -14,7 +14,6 @@ from autoconfig.lmcache.environment import server_environment, worker_variables
 from autoconfig.lmcache.fingerprint import fingerprint
 from autoconfig.lmcache.fitness import unfit
 from autoconfig.lmcache.server import (
-    STORED_BYTES,
     Placement,
     TransferMode,
     server_arguments,
@@ -26,6 +25,7 @@ from autoconfig.plan import CachePlan
 from autoconfig.recommend import Recommendation
 from autoconfig.settings import CacheSettings
 from autoconfig.values import Value
+from autoconfig.watermark import brought_bytes, kept_bytes, slack
 
 YAML_FILE = "lmcache.yaml"
 STATUS_FILE = "cache-server.json"
@@ -34,7 +34,6 @@ MARKER = ".lmi-cache"
 """A file in the folder all cache directories of ours lie in: without it nothing there is ever removed."""
 # For two attempts: imports took 20 to 30 s on two idle cores, and a CPU's server fills its RAM first, at 3 to 10 GiB/s.
 START_SECONDS, SECONDS_PER_GIB = 180.0, 0.6
-LEAST_SLACK, MOST_SLACK = 0.1, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,8 @@ class CacheLaunch:
     """What the worker is told of the server; None without one."""
     cpu_bytes: int
     disk_bytes: int
+    kept_bytes: tuple[int, int]
+    """Of RAM and disk, what stays: LMCache's server evicts above that."""
     incomplete: str = ""
     """Why this can be shown and not started: empty once the model is on this machine."""
     notes: tuple[str, ...] = ()
@@ -85,8 +86,7 @@ class CachePlace:
     """Of the model's weights (fingerprint.identity); empty while they are not on this machine."""
     versions: tuple[str, ...]
     """Of what writes and reads entries (fingerprint.versions)."""
-    model: ModelFacts | None
-    """None where the model's keys and values are not known."""
+    model: ModelFacts
 
 
 def plan_cache_launch(
@@ -111,7 +111,7 @@ def plan_cache_launch(
     yaml_file = f"{place.run_directory}/{YAML_FILE}"
     connector = in_process()
     if placement:
-        longest = _prompt_bytes(place, use)
+        longest = prompt_bytes(use, host, place.model)
         connector = kv_transfer_config(placement, prompt_bytes=longest, save_decode_cache=config.save_decode_cache)
     return CacheLaunch(
         config=config,
@@ -131,6 +131,7 @@ def plan_cache_launch(
         settings=_settings(config, place, use, print_of if shared else "") if placement else None,
         cpu_bytes=int(config.max_local_cpu_size * GIB),
         disk_bytes=int(config.max_local_disk_size * GIB) if config.local_disk else 0,
+        kept_bytes=_kept(config, placement, use),
         incomplete=_incomplete(place, shared=shared),
         notes=(*config.notes, *_notes(config, lost, use)),
     )
@@ -150,30 +151,21 @@ def _placement(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: H
     # nothing in vLLM's worker catches that; seen at the first kill -9 amid traffic. Here it is given up after
     # TIMEOUT_SECONDS.
     mode: TransferMode = "lmcache_driven" if host.gpus else "engine_driven"
-    slack = _slack(config, place, use, STORED_BYTES[mode])
-    return Placement(place.port, place.http_port, mode, workers=use.ranks, slack=slack)
+    needed = max(brought_bytes(on_gpus=bool(host.gpus)), prompt_bytes(use, host, place.model))
+    free = slack(config.max_local_cpu_size * GIB, needed)
+    return Placement(place.port, place.http_port, mode, workers=use.ranks, slack=free)
 
 
-def _slack(config: LMCacheConfig, place: CachePlace, use: EngineUse, stored_bytes: float) -> float:
-    """Keep free what two seconds bring, and what the longest prompt takes, within reason."""
-    needed = max(stored_bytes, _prompt_bytes(place, use))
-    share = needed / (config.max_local_cpu_size * GIB)
-    return round(min(MOST_SLACK, max(LEAST_SLACK, share)), 2)
-
-
-def _prompt_bytes(place: CachePlace, use: EngineUse) -> int:
-    """Return what the longest prompt takes."""
-    context = use.context or (place.model.context if place.model else None) or 0
-    return context * _bytes_per_token(place, use)
-
-
-def _bytes_per_token(place: CachePlace, use: EngineUse) -> int:
-    """Return what a token takes on the whole node, 0 where that is not known."""
-    if place.model is None:
-        return 0
-    return place.model.kv.node_bytes(
-        use.number_bytes, use.tensor_parallel, kv_dtype=use.kv_dtype, drafts=use.draft_layers
+def _kept(config: LMCacheConfig, placement: Placement | None, use: EngineUse) -> tuple[int, int]:
+    sizes = (
+        config.max_local_cpu_size if config.local_cpu else 0,
+        config.max_local_disk_size if config.local_disk else 0,
     )
+    ram, disk = (int(size * GIB) for size in sizes)
+    if placement is None:
+        return ram * use.ranks, disk * use.ranks
+    brought = brought_bytes(on_gpus=placement.transfer_mode == "lmcache_driven")
+    return kept_bytes(ram, placement.slack), kept_bytes(disk, slack(disk, brought)) if disk else 0
 
 
 def _smaller(config: LMCacheConfig) -> LMCacheConfig:
@@ -191,15 +183,14 @@ def _smaller(config: LMCacheConfig) -> LMCacheConfig:
 
 
 def _settings(config: LMCacheConfig, place: CachePlace, use: EngineUse, salt: str) -> CacheSettings:
-    model = place.model
     return CacheSettings(
         status_file=f"{place.run_directory}/{STATUS_FILE}",
         http_port=place.http_port,
         start_seconds=START_SECONDS + SECONDS_PER_GIB * config.max_local_cpu_size,
         chunk_tokens=config.chunk_size,
-        bytes_per_token=_bytes_per_token(place, use),
+        bytes_per_token=token_bytes(use, place.model),
         kv_dtype=use.kv_dtype,
-        ranks=1 if model and model.kv.latent_size else use.tensor_parallel,
+        ranks=1 if place.model.kv.latent_size else use.tensor_parallel,
         salt=salt,
     )
 
@@ -212,8 +203,7 @@ def _worker_arguments(
     if "enable_prompt_tokens_details" not in values:
         reason = "answers say how many of the prompt's tokens were found in a cache"
         yield Recommendation("enable_prompt_tokens_details", True, reason)
-    windows = place.model is not None and place.model.kv.window_layers
-    if windows and not host.gpus and "disable_hybrid_kv_cache_manager" not in values:
+    if place.model.kv.window_layers and not host.gpus and "disable_hybrid_kv_cache_manager" not in values:
         reason = "no GPU: LMCache then takes layers of one kind only, so those with a window are kept in full"
         yield Recommendation("disable_hybrid_kv_cache_manager", True, reason)
 

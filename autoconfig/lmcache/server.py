@@ -9,6 +9,7 @@ from autoconfig.lmcache.adapters import TRANSLATED, adapters, read, store_of
 from autoconfig.lmcache.config import LMCacheConfig
 from autoconfig.lmcache.schema import schema
 from autoconfig.masking import masked
+from autoconfig.watermark import brought_bytes
 
 TransferMode = Literal["lmcache_driven", "engine_driven"]
 
@@ -29,8 +30,6 @@ _MOOT = {
 }
 # Look-ups and the like, which are short.
 _LOOKUP_WORKERS = 4
-# Judgements, of what two seconds bring: 10,000 tokens/s of 56 KiB on GPUs, and a tenth of that without one.
-STORED_BYTES: dict[TransferMode, float] = {"lmcache_driven": 1.2e9, "engine_driven": 0.12e9}
 # Of the entries, this share at most goes at once.
 _MOST_EVICTED = 0.2
 
@@ -83,7 +82,7 @@ def _arguments(config: LMCacheConfig, placement: Placement) -> Iterator[str]:
     yield from ("--eviction-policy", config.cache_policy)
     yield from ("--eviction-trigger-watermark", f"{1 - placement.slack:.2f}")
     yield from ("--eviction-ratio", f"{min(placement.slack, _MOST_EVICTED):.2f}")
-    below = list(adapters(config, STORED_BYTES[placement.transfer_mode]))
+    below = list(adapters(config, brought_bytes(on_gpus=placement.transfer_mode == "lmcache_driven")))
     for adapter in below:
         yield from ("--l2-adapter", json.dumps(adapter, separators=(",", ":")))
     if below and config.local_cpu:

@@ -78,6 +78,8 @@ def test_lmcache_reads_our_files_and_arguments_as_we_mean_them(tmp_path: Path) -
         assert (parsed["server"]["host"], parsed["server"]["port"]) == ("127.0.0.1", 5001)
         assert parsed["http"] == {"http_host": "127.0.0.1", "http_port": 5002}
         assert parsed["eviction"]["eviction_policy"] == "LRU"
+        kept = parsed["eviction"]["trigger_watermark"] * launch.cpu_bytes
+        assert kept == pytest.approx(launch.kept_bytes[0], abs=1)
         if launch.config.local_disk:
             (disk,) = parsed["adapters"]
             assert disk["class"] == "FSNativeL2AdapterConfig"
@@ -85,8 +87,9 @@ def test_lmcache_reads_our_files_and_arguments_as_we_mean_them(tmp_path: Path) -
                 launch.disk_directory,
                 launch.config.max_local_disk_size,
             )
-            bound = {"eviction_policy": "LRU", "trigger_watermark": 0.9, "eviction_ratio": 0.1}
-            assert disk["eviction"].items() >= bound.items()
+            assert disk["eviction"]["eviction_policy"] == "LRU"
+            kept = disk["eviction"]["trigger_watermark"] * launch.disk_bytes
+            assert kept == pytest.approx(launch.kept_bytes[1], abs=1)
             assert parsed["policies"] == ["default", "retain"]
 
     remotes = [parsed["adapters"][0] for parsed in said["arguments"][len(launches) :]]

@@ -13,7 +13,7 @@ from autoconfig.lmcache.fingerprint import identity
 from autoconfig.lmcache.launch import CacheLaunch
 from autoconfig.lmcache.worker import with_cache
 from tests.autoconfig.configured import launched, resolved
-from tests.autoconfig.planned import launch_of
+from tests.autoconfig.planned import launch_of, plan_of
 
 QWEN_CPU: dict[str, Any] = {
     "host": {
@@ -58,13 +58,21 @@ def test_a_users_sizes_are_the_servers() -> None:
 
 @pytest.mark.parametrize(
     ("size", "context", "watermark"),
-    [("64", 8192, "0.90"), ("1", 8192, "0.81"), ("0.5", 8192, "0.62"), ("0.1", 32768, "0.50")],
+    [("64", 8192, "0.98"), ("4", 8192, "0.90"), ("1", 8192, "0.81"), ("0.5", 8192, "0.62"), ("0.1", 32768, "0.50")],
 )
 def test_the_longest_prompt_fits_into_what_is_kept_free(size: str, context: int, watermark: str) -> None:
     host = {**QWEN_CPU["host"], "ram_gib": [100, 128]}
     case = {**QWEN_CPU, "host": host, "options": {"max_model_len": context}}
     arguments = described(f"max_local_cpu_size: {size}", case).arguments
     assert arguments[arguments.index("--eviction-trigger-watermark") + 1] == watermark
+
+
+def test_what_is_told_of_a_plan_is_what_its_server_keeps() -> None:
+    for case in (QWEN_CPU, GPUS):
+        plan, launch = plan_of(case), launch_of(case)
+        assert launch.placement is not None
+        assert launch.placement.slack == plan.cpu_slack
+        assert launch.kept_bytes == pytest.approx(plan.kept, abs=2)
 
 
 def test_one_salt_for_all_that_share_a_remote_tier_and_one_model() -> None:
