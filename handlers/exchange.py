@@ -130,6 +130,10 @@ class Exchange:
             self.ended = reason
             self._gone.set()
 
+    def abandon(self) -> None:
+        """Make the engine stop working for an exchange whose reply is complete without the rest."""
+        self._gone.set()
+
     @property
     def gathers(self) -> bool:
         """Tell whether a stream is sent at once, at its end."""

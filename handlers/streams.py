@@ -3,6 +3,7 @@
 A Rewrite turns one reply; it knows nothing of HTTP and is driven by `reply.Reply`, chunk by chunk.
 """
 
+from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import orjson
@@ -13,7 +14,9 @@ CONTENT_TYPES: dict[StreamFormat, bytes] = {
     "jsonlines": b"application/jsonlines",
 }
 _LINE_ENDS = tuple((chr(code).encode(), f"\\u{code:04x}".encode()) for code in (0x85, 0x2028, 0x2029))
+_DATA = b"data: "
 DONE = b"data: [DONE]\n\n"
+_SSE_FIELDS = ("data:", "event:")
 _JSON_LINES_TYPES = ("application/jsonlines", "application/jsonl", "application/x-ndjson")
 
 
@@ -49,6 +52,43 @@ def record(data: bytes, form: StreamFormat) -> bytes:
         if character in data:
             data = data.replace(character, escape)
     return b"data: " + data + b"\n\n" if form == "sse" else data + b"\n"
+
+
+def events(chunk: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name (its `event:` line, or nothing) and data of each server-sent event of vLLM's."""
+    name = b""
+    for line in chunk.split(b"\n"):
+        if line.startswith(b"event:"):
+            name = line + b"\n"
+        elif line.startswith(_DATA):
+            yield name, line.removeprefix(_DATA)
+            name = b""
+
+
+def payloads(records: bytes, form: StreamFormat) -> list[bytes]:
+    """Return the JSON values of what `record` framed."""
+    lines = records.split(b"\n")
+    return [line.removeprefix(_DATA) if form == "sse" else line for line in lines if line]
+
+
+def text_record(text: str, form: StreamFormat) -> bytes:
+    """Frame a text of a user's own as records of the stream; an event that is framed already stays as it is.
+
+    In JSON lines it is a JSON value: what it holds where that is JSON, with or without `data:`, else the text itself.
+    """
+    text = text.strip("\r\n")
+    if not text:
+        return b""
+    if form == "sse" and text.startswith(_SSE_FIELDS):
+        return text.encode() + b"\n\n"
+    data = text.removeprefix("data:").strip()
+    try:
+        return record(orjson.dumps(orjson.loads(data)), form)
+    except orjson.JSONDecodeError:
+        pass
+    if form == "jsonlines":
+        return record(orjson.dumps(text), form)
+    return "".join(f"data: {line}\n" for line in text.splitlines()).encode() + b"\n"
 
 
 def end(form: StreamFormat) -> bytes:
