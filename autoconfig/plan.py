@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from autoconfig.advice import advice, tokens
-from autoconfig.engine_cache import GIB, EngineCache, EngineUse, engine_cache, prompt_bytes, token_bytes
+from autoconfig.engine_cache import GIB, EngineCache, EngineUse, engine_cache, token_bytes
 from autoconfig.host import HostFacts
 from autoconfig.host_disks import DiskProbe
 from autoconfig.model import ModelFacts
 from autoconfig.tiers import CacheWishes, disk_tier, gib, in_tenths, ram_tier
-from autoconfig.watermark import brought_bytes, kept_bytes, slack
+from autoconfig.watermark import kept_bytes
 
 # Judgements, to be tuned by measurement. LMCache's unit is the chunk; this many at least are in flight between the
 # engine and the tiers.
@@ -47,19 +47,14 @@ class CachePlan:
     advice: tuple[str, ...] = ()
 
     @property
-    def kept(self) -> tuple[int, int]:
-        """Bytes that stay in RAM and on disk: below the watermark above which LMCache evicts."""
-        return kept_bytes(self.cpu_bytes, self.cpu_slack), kept_bytes(self.disk_bytes, self.disk_slack)
-
-    @property
     def cpu_tokens(self) -> int:
         """Tokens the tier in RAM keeps."""
-        return self.kept[0] // self.bytes_per_token
+        return kept_bytes(self.cpu_bytes, self.cpu_slack) // self.bytes_per_token
 
     @property
     def disk_tokens(self) -> int:
         """Tokens the tier on disk keeps."""
-        return self.kept[1] // self.bytes_per_token
+        return kept_bytes(self.disk_bytes, self.disk_slack) // self.bytes_per_token
 
 
 def plan_cache(
@@ -83,22 +78,24 @@ def plan_cache(
         return _without(plan, too_small)
     disk = disk_tier(wishes, host, ram.size_bytes, probe)
     plan = replace(plan, disk_reasons=disk.reasons)
-    sized = _with_slack(replace(plan, cpu_bytes=ram.size_bytes, disk_bytes=disk.size_bytes), use, host, model)
-    kept, kept_on_disk = sized.kept
-    least, why = _least(sized, use, model)
-    if kept < least and not _is_decided(wishes, ram.size_bytes):
-        alone = f"keeps {gib(kept)}, and less than {gib(least)} {why}"
-        if kept_on_disk < least:
+    least, why = _least(plan, use, model)
+    if ram.kept_bytes < least and not _is_decided(wishes, ram.size_bytes):
+        alone = f"keeps {gib(ram.kept_bytes)}, and less than {gib(least)} {why}"
+        if disk.kept_bytes < least:
             return _without(plan, f"{gib(ram.size_bytes)} of RAM is left for it, which {alone}")
         staged = f"too little alone, as it {alone}; it stages the disk tier"
-        sized = replace(sized, cpu_reasons=(*sized.cpu_reasons, staged))
-    return replace(
-        sized,
+        plan = replace(plan, cpu_reasons=(*plan.cpu_reasons, staged))
+    plan = replace(
+        plan,
+        cpu_bytes=ram.size_bytes,
+        cpu_slack=ram.slack,
+        disk_bytes=disk.size_bytes,
+        disk_slack=disk.slack,
         disk_path=wishes.disk_path if disk.size_bytes else "",
         odirect=probe.odirect if probe and disk.size_bytes else None,
         headroom_bytes=host.ram_available_bytes - ram.size_bytes,
-        advice=tuple(advice(engine.tokens, sized.cpu_tokens, sized.disk_tokens, use.copies)),
     )
+    return replace(plan, advice=tuple(advice(engine.tokens, plan.cpu_tokens, plan.disk_tokens, use.copies)))
 
 
 def _without(plan: CachePlan, reason: str) -> CachePlan:
@@ -120,26 +117,6 @@ def _too_small(size: int, wishes: CacheWishes, plan: CachePlan) -> str:
     capped = wishes.max_cpu_bytes is not None and wishes.max_cpu_bytes < CHUNKS_IN_FLIGHT * chunk
     remedy = f"; set option.lmcache_max_cpu_gb={least:g} at least" if capped else ""
     return f"{gib(size)} of RAM hold {held}; {needed}{remedy}"
-
-
-def _with_slack(plan: CachePlan, use: EngineUse, host: HostFacts, model: ModelFacts) -> CachePlan:
-    """Say how full LMCache may keep the tiers."""
-    longest, brought = prompt_bytes(use, host, model), brought_bytes(on_gpus=bool(host.gpus))
-    ram = slack(plan.cpu_bytes, max(brought, longest))
-    disk = slack(plan.disk_bytes, brought) if plan.disk_bytes else 0.0
-    reasons = [*plan.cpu_reasons, f"{ram:.0%} of it stay free, so that what comes at once finds room"]
-    room = int(plan.cpu_bytes * ram)
-    if room < longest:
-        fitting = tokens(room // plan.bytes_per_token)
-        reasons.append(f"a prompt of more than {fitting} tokens finds no room once it is full, and is not kept then")
-    below = (f"{disk:.0%} of it stay free",) if disk else ()
-    return replace(
-        plan,
-        cpu_slack=ram,
-        disk_slack=disk,
-        cpu_reasons=tuple(reasons),
-        disk_reasons=(*plan.disk_reasons, *below),
-    )
 
 
 def _is_decided(wishes: CacheWishes, size: int) -> bool:

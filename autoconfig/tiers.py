@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import floor
 
-from autoconfig.engine_cache import GIB, EngineUse
+from autoconfig.advice import tokens
+from autoconfig.engine_cache import GIB, EngineUse, prompt_bytes, token_bytes
 from autoconfig.host import HostFacts
 from autoconfig.host_disks import DiskProbe, Mount, mount_of
 from autoconfig.model import ModelFacts
 from autoconfig.values import Value
+from autoconfig.watermark import brought_bytes, kept_bytes, slack
 
 MIB = 1 << 20
 # LMI's, which is on the instance store of a SageMaker instance that has one.
@@ -63,6 +65,13 @@ class Tier:
 
     size_bytes: int
     reasons: tuple[str, ...]
+    slack: float = 0.0
+    """Share of it that is kept free, for what comes next."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Return what stays in it: LMCache evicts above that."""
+        return kept_bytes(self.size_bytes, self.slack)
 
 
 def ram_tier(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts) -> Tier:
@@ -81,7 +90,15 @@ def ram_tier(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelF
         reasons.append(
             f"RLIMIT_MEMLOCK is {gib(host.memlock_bytes)}: no cap, as LMCache pins through CUDA (not measured)"
         )
-    return Tier(in_tenths(size), tuple(reasons))
+    if not (size := in_tenths(size)):
+        return Tier(0, tuple(reasons))
+    longest = prompt_bytes(use, host, model)
+    free = slack(size, max(brought_bytes(on_gpus=bool(host.gpus)), longest))
+    reasons.append(f"{free:.0%} of it stay free, so that what comes at once finds room")
+    if (room := int(size * free)) < longest:
+        most = tokens(room // token_bytes(use, model))
+        reasons.append(f"a prompt of more than {most} tokens finds no room once it is full, and is not kept then")
+    return Tier(size, tuple(reasons), free)
 
 
 def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple[str, int]]:
@@ -130,7 +147,9 @@ def disk_tier(wishes: CacheWishes, host: HostFacts, ram_bytes: int, probe: DiskP
         return Tier(0, (f"less than {gib(small)} is not worth it beside {gib(ram_bytes)} of RAM", *reasons))
     if probe and (unusable := _unusable(probe, forced=wishes.force_disk)):
         return Tier(0, (unusable, *reasons))
-    return Tier(in_tenths(size), (*reasons, _measured(probe)))
+    size = in_tenths(size)
+    free = slack(size, brought_bytes(on_gpus=bool(host.gpus)))
+    return Tier(size, (*reasons, f"{free:.0%} of it stay free", _measured(probe)), free)
 
 
 def _free(wishes: CacheWishes, mount: Mount) -> tuple[int, list[str]]:

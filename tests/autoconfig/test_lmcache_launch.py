@@ -72,7 +72,7 @@ def test_what_is_told_of_a_plan_is_what_its_server_keeps() -> None:
         plan, launch = plan_of(case), launch_of(case)
         assert launch.placement is not None
         assert launch.placement.slack == plan.cpu_slack
-        assert launch.kept_bytes == pytest.approx(plan.kept, abs=2)
+        assert [size // plan.bytes_per_token for size in launch.kept_bytes] == [plan.cpu_tokens, plan.disk_tokens]
 
 
 def test_one_salt_for_all_that_share_a_remote_tier_and_one_model() -> None:
