@@ -3,7 +3,6 @@
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as NotConnectedError
 
 from tests.e2e.server import free_port
+from tests.timing import eventually
 
 PASSWORD = "hunter2-of-redis"
 
@@ -40,10 +40,7 @@ class RedisServer:
         assert self._process.stdin
         self._process.stdin.write(f"requirepass {PASSWORD}\n".encode())
         self._process.stdin.close()
-        limit = time.monotonic() + 10
-        while not self._answers():
-            assert time.monotonic() < limit, "Redis does not answer"
-            time.sleep(0.05)
+        eventually(self._answers, "Redis answers")
 
     def hang(self) -> None:
         """Leave every question unanswered until `go_on`."""

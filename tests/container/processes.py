@@ -1,9 +1,10 @@
 """A supervisor in a process of its own over a worker made of a few lines, and how to look at both."""
 
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.timing import LONG_SECONDS, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,9 +39,9 @@ class Supervised:
                 return line
         raise AssertionError(f"the supervisor ended without saying {text!r}")
 
-    def end(self, seconds: float = 20) -> tuple[int, str]:
+    def end(self) -> tuple[int, str]:
         """Return the exit status and what was said since the last look."""
-        said, _ = self.process.communicate(timeout=seconds)
+        said, _ = self.process.communicate(timeout=LONG_SECONDS / 2)
         return self.process.returncode, said
 
     def worker_pid(self) -> int:
@@ -51,12 +52,9 @@ class Supervised:
 Supervise = Callable[..., Supervised]
 
 
-def wait_for(file: Path, seconds: float = 10) -> Path:
+def wait_for(file: Path) -> Path:
     """Return the file once it is there and holds something."""
-    limit = time.monotonic() + seconds
-    while not (file.exists() and file.stat().st_size):
-        assert time.monotonic() < limit, f"{file} did not appear"
-        time.sleep(0.02)
+    eventually(lambda: file.exists() and file.stat().st_size > 0, f"{file} is there")
     return file
 
 

@@ -20,6 +20,7 @@ from container.ports import reserved_ports
 from tests.container.mounts import fill
 from tests.container.processes import is_running
 from tests.container.watched import Watched, send_short_message
+from tests.timing import LONG_SECONDS, eventually
 
 FAKE = str(Path(__file__).with_name("fake_cache_server.py"))
 GIB = 1 << 30
@@ -45,8 +46,8 @@ class Watch:
         usual: dict[str, Any] = {
             "status_file": str(self._directory / "cache-server.json"),
             "log_file": str(self._directory / "cache-server.log"),
-            "start_seconds": 10,
-            "check_seconds": 0.2,
+            "start_seconds": LONG_SECONDS,
+            "check_seconds": 0.5,
             "settle_seconds": 0.1,
         }
         return CacheTask(tuple(tried), {}, self._ports, **{**usual, **more})
@@ -64,13 +65,6 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
         for watched in watch.started:
             watched.process.kill()
             watched.process.communicate()
-
-
-def gone(pid: int, seconds: float = 5) -> bool:
-    limit = time.monotonic() + seconds
-    while is_running(pid) and time.monotonic() < limit:
-        time.sleep(0.02)
-    return not is_running(pid)
 
 
 def test_a_server_that_comes_up_is_told_with_its_sizes(watch: Watch) -> None:
@@ -135,10 +129,8 @@ def test_a_server_that_hangs_is_killed_and_started_again(watch: Watch) -> None:
     watched = watch("")
     watched.says("up after")
     server = watched.server()
-    began = time.monotonic()
     server.send_signal(signal.SIGSTOP)
     assert "it has not answered 3 times" in watched.says("down:")
-    assert time.monotonic() - began < 3
     watched.says("up again after")
     assert not is_running(server.pid)
 
@@ -167,7 +159,7 @@ def test_a_watcher_that_is_killed_takes_its_server_along_and_the_next_goes_on(wa
     watched.says("up after")
     server = watched.server().pid
     watched.process.kill()
-    assert gone(server)
+    eventually(lambda: not is_running(server), "the server is gone")
     following = watch.over(watched.task)
     assert "its watcher was killed" in following.says("down:")
     following.says("up again after")
@@ -217,10 +209,7 @@ def test_a_full_disk_delays_what_is_told_and_nothing_else(watch: Watch, small_di
     watched.says("up again after")
     assert watched.status == CacheStatus("up", "", 0, GIB, 2 * GIB)  # the earlier one, whole
     (small_disk / "filler").unlink()
-    limit = time.monotonic() + 5
-    while watched.status != CacheStatus("up", "", 1, GIB, 2 * GIB):
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    eventually(lambda: watched.status == CacheStatus("up", "", 1, GIB, 2 * GIB), "the restart is told")
     assert watched.stop() == 0
 
 

@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,13 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from container.download import check_space
+from container.download import JOURNAL, check_space
 from container.errors import PreparationError
 from container.segments import SEGMENT_BYTES
 from tests.container.processes import ROOT
 from tests.container.s3_proxy import S3Proxy
+from tests.e2e.server import free_port
+from tests.timing import LONG_SECONDS, eventually
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -33,18 +35,16 @@ WEIGHTS = random.Random(3).randbytes(2 * SEGMENT_BYTES + 1000)
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except OSError:
-            time.sleep(0.1)
+
+    def answers() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return True
+        return False
+
+    eventually(answers, "moto answers")
     yield f"http://127.0.0.1:{port}"
     server.kill()
     server.wait()
@@ -119,8 +119,9 @@ def test_an_object_uploaded_in_parts_arrives(proxy: S3Proxy, tmp_path: Path) -> 
 def test_a_killed_download_goes_on_where_it_was(proxy: S3Proxy, tmp_path: Path) -> None:
     proxy.hold_after = 30
     killed = start("s3://models/llama", tmp_path / "m", proxy.endpoint)
-    assert proxy.held.wait(30)
-    time.sleep(0.5)
+    assert proxy.held.wait(LONG_SECONDS)
+    journal = tmp_path / "m" / JOURNAL
+    eventually(lambda: journal.read_text().count("[") >= 30, "what was answered is noted")
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     proxy.hold_after = None

@@ -4,18 +4,22 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.container.processes import Supervise, is_running, wait_for
+from tests.timing import LONG_SECONDS, eventually
 
 READY = """
 tell(event="phase", name="importing")
 tell(event="ready")
 """
 WAIT = "time.sleep(60)\n"
+WAIT_FOR = """
+while not os.path.exists(os.environ["DIRECTORY"] + "/{}"):
+    time.sleep(0.02)
+"""
 WRITE_PID = 'open(os.environ["DIRECTORY"] + "/pid", "w").write(str(os.getpid()))\n'
 LEAVE_ORPHANS = """
 code = "import subprocess as s; print(s.Popen(['sleep', '60'], stdout=s.DEVNULL, start_new_session=True).pid)"
@@ -84,7 +88,7 @@ def test_what_killed_a_worker_is_said(supervise: Supervise) -> None:
 
 
 def test_a_start_that_hangs_ends_with_5_and_names_the_phase(supervise: Supervise) -> None:
-    code, said = supervise('tell(event="phase", name="loading the model")\n' + WAIT, start_seconds=1).end()
+    code, said = supervise('tell(event="phase", name="loading the model")\n' + WAIT, start_seconds=4).end()
     assert code == 5
     assert "model_loading_timeout" in said
     assert "loading the model" in said
@@ -103,29 +107,25 @@ def test_a_worker_that_exits_unasked_with_0_is_a_failure(supervise: Supervise) -
 def test_a_worker_that_does_not_drain_in_time_is_killed_and_the_status_is_still_0(supervise: Supervise) -> None:
     server = supervise("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WRITE_PID + READY + WAIT, stop_seconds=1)
     server.read_until("READY")
-    began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
     assert server.end()[0] == 0
-    assert time.monotonic() - began < 4
     assert not is_running(server.worker_pid())
 
 
 def test_a_second_signal_hastens(supervise: Supervise) -> None:
-    server = supervise("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + READY + WAIT, stop_seconds=25)
+    server = supervise("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + READY + WAIT, stop_seconds=50)
     server.read_until("READY")
-    began = time.monotonic()
     server.process.send_signal(signal.SIGINT)
     server.read_until("stopping")
     server.process.send_signal(signal.SIGINT)
     assert server.end()[0] == 0
-    assert time.monotonic() - began < 10
 
 
 def test_a_signal_while_starting_stops_at_once_with_0(supervise: Supervise) -> None:
     server = supervise('tell(event="phase", name="importing")\n' + WAIT)
     server.read_until("importing")
     server.process.send_signal(signal.SIGTERM)
-    assert server.end(seconds=5)[0] == 0
+    assert server.end()[0] == 0
 
 
 def test_nothing_a_worker_started_outlives_the_supervisor(supervise: Supervise) -> None:
@@ -143,21 +143,20 @@ def test_dead_orphans_are_reaped_while_serving(supervise: Supervise) -> None:
     server.read_until("READY")
     orphan = server.worker_pid()
     os.kill(orphan, signal.SIGKILL)
-    limit = time.monotonic() + 5
-    while Path(f"/proc/{orphan}").exists() and time.monotonic() < limit:
-        time.sleep(0.02)
-    assert not Path(f"/proc/{orphan}").exists()
+    eventually(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan is reaped")
 
 
 def test_lines_are_held_back_while_starting_and_all_are_in_the_log(supervise: Supervise) -> None:
-    worker = """
-print("held back", flush=True)
-tell(event="ready")
-time.sleep(0.3)
+    starting = 'print("held back", flush=True)\n'
+    serving = """
 print("(EngineCore pid=7) INFO 11-23 00:52:10 [core.py:9] chatter", flush=True)
 print("2026-11-23T00:52:11 INFO POST /invocations 200", flush=True)
 """
-    server = supervise(worker + WAIT)
+    server = supervise(starting + WAIT_FOR.format("logged") + READY + WAIT_FOR.format("ready") + serving + WAIT)
+    wait_for(server.directory / "engine.log")
+    (server.directory / "logged").touch()
+    server.read_until("READY")
+    (server.directory / "ready").touch()
     assert "POST /invocations 200" in server.read_until("POST")
     server.process.send_signal(signal.SIGTERM)
     said = server.end()[1]
@@ -174,9 +173,9 @@ for number in range(20_000):
 open(os.environ["DIRECTORY"] + "/pid", "w").write(str(os.getpid()))
 """
     server = supervise(READY + worker + WAIT)
-    wait_for(server.directory / "pid", seconds=30)
+    wait_for(server.directory / "pid")
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(timeout=15) == 0
+    assert server.process.wait(timeout=LONG_SECONDS) == 0
 
 
 def test_a_companion_that_dies_is_started_again_and_the_service_goes_on(supervise: Supervise) -> None:
@@ -210,8 +209,9 @@ def end(*_):
     print("told to end", flush=True)
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
+open(directory + "/listening", "w").close()
 """
-    server = supervise(drain + READY + WAIT, companion=tell + WAIT)
+    server = supervise(drain + WAIT_FOR.format("listening") + READY + WAIT, companion=tell + WAIT)
     server.read_until("READY")
     server.process.send_signal(signal.SIGTERM)
     code, said = server.end()
@@ -223,15 +223,13 @@ def test_a_companion_that_does_not_end_is_killed(supervise: Supervise) -> None:
     ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\n"
     server = supervise(READY + WAIT, companion=ignore + WAIT)
     server.read_until("cache: deaf")
-    began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
     assert server.end()[0] == 0
-    assert time.monotonic() - began < 6
     assert not is_running(int((server.directory / "companion-pid").read_text()))
 
 
 def test_a_companion_ends_with_a_worker_that_failed(supervise: Supervise) -> None:
-    server = supervise("time.sleep(0.3)\nraise ValueError('no')\n", companion=WAIT)
+    server = supervise(WAIT_FOR.format("companion-pid") + "raise ValueError('no')\n", companion=WAIT)
     assert server.end()[0] == 4
     assert not is_running(int((server.directory / "companion-pid").read_text()))
 

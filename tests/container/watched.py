@@ -11,6 +11,7 @@ import zmq
 from autoconfig.settings import CacheStatus
 from container.cache_task import CacheTask
 from tests.container.processes import ROOT
+from tests.timing import LONG_SECONDS
 
 
 class Watched:
@@ -49,7 +50,7 @@ class Watched:
     def stop(self) -> int:
         """Tell it to end, and return its exit status."""
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(LONG_SECONDS)
 
 
 def send_short_message(port: int) -> None:
