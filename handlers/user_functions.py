@@ -68,49 +68,46 @@ class Function:
         Raises:
             FunctionFailedError: at the first that fails; `after` may raise it too.
         """
-        if self.asynchronous:
-            return await self._on_loop(items, before, after, keywords)
-        loop = asyncio.get_running_loop()
 
-        def job() -> list[T]:
-            return self._in_thread(loop, items, before, after, keywords)
-
-        return await loop.run_in_executor(self.threads, contextvars.copy_context().run, job)
-
-    async def _on_loop(
-        self, items: list[Any], before: _Before, after: "_After[T]", keywords: dict[str, Any]
-    ) -> list[T]:
-        results = []
-        try:
+        async def on_loop() -> list[T]:
+            results = []
             for item in items:
                 arguments = before(item)
                 results.append(after(arguments, await self.call(*arguments, **keywords)))
-        except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
-            raise self._failed(error) from error
-        return results
+            return results
 
-    def _in_thread(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        items: list[Any],
-        before: _Before,
-        after: "_After[T]",
-        keywords: dict[str, Any],
-    ) -> list[T]:
-        results = []
-        try:
+        def in_thread() -> list[T]:
+            results = []
             for item in items:
                 arguments = before(item)
                 result = self.call(*arguments, **keywords)
                 if inspect.iscoroutine(result):  # a coroutine function under a decorator that hides it
                     result = asyncio.run_coroutine_threadsafe(result, loop).result()
                 results.append(after(arguments, result))
+            return results
+
+        loop = asyncio.get_running_loop()
+        found: list[T] = await self.run(on_loop if self.asynchronous else in_thread)
+        return found
+
+    async def run(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Run code of the script's, where it belongs; raise FunctionFailedError where it fails."""
+        if not inspect.iscoroutinefunction(call):
+            context, loop = contextvars.copy_context(), asyncio.get_running_loop()
+            return await loop.run_in_executor(self.threads, context.run, self._in_thread, call, *arguments)
+        try:
+            return await call(*arguments)
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            raise self._failed(error) from error
+
+    def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return call(*arguments)
         except BaseException as error:  # a future must not carry SystemExit: it would end the loop
             raise self._failed(error) from error
-        return results
 
     def _failed(self, error: BaseException) -> FunctionFailedError:
         """Log a failure, with its traceback the first time it happens at its line, and return what callers get."""

@@ -1,0 +1,7 @@
+"""DJL's `djl_python` as far as a `model.py` needs it, for containers that are not DJL's; see handlers/scripts.py."""
+
+from .inputs import Input
+from .outputs import Output
+from .pair_list import PairList
+
+__all__ = ["Input", "Output", "PairList"]
