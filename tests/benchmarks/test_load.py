@@ -1,4 +1,4 @@
-"""The load's clock against a server whose delays are known."""
+"""The load's clock against a server whose delays are known; what takes longer than it should is measured again."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from benchmarks.load import Body, Load, LoadError, closed_loop
+from tests.timing import assert_within
 
-FIRST, GAP, TOKENS = 0.08, 0.02, 8
-SLACK = 0.03
+FIRST, GAP, TOKENS = 0.16, 0.04, 8
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -70,14 +70,22 @@ def measured(handler: Handler, requests: int, concurrency: int) -> Load:
 
 
 def test_a_stream_is_timed_from_its_first_text_and_not_from_its_first_byte() -> None:
-    load = measured(streams_slowly, requests=4, concurrency=1)
-    assert all(FIRST <= timing.first_token < FIRST + SLACK for timing in load.timings)
+    def first_token() -> float:
+        (timing,) = measured(streams_slowly, requests=1, concurrency=1).timings
+        assert timing.first_token >= FIRST
+        return timing.first_token
+
+    assert_within(FIRST + GAP, first_token)
 
 
 def test_the_gaps_of_a_stream_are_the_servers_gaps() -> None:
-    (timing,) = measured(streams_slowly, requests=1, concurrency=1).timings
-    assert len(timing.gaps) == TOKENS - 1
-    assert GAP * 0.9 <= median(timing.gaps) < GAP + SLACK
+    def gap() -> float:
+        (timing,) = measured(streams_slowly, requests=1, concurrency=1).timings
+        assert len(timing.gaps) == TOKENS - 1
+        assert sum(timing.gaps) > GAP * (TOKENS - 2)
+        return median(timing.gaps)
+
+    assert_within(GAP * 1.5, gap)
 
 
 def test_tokens_are_what_the_usage_says() -> None:
@@ -85,15 +93,30 @@ def test_tokens_are_what_the_usage_says() -> None:
 
 
 def test_a_whole_answer_is_timed_to_its_end() -> None:
-    (timing,) = measured(answers_whole, requests=1, concurrency=1).timings
-    assert (timing.gaps, timing.tokens) == ((), TOKENS)
-    assert FIRST <= timing.first_token < FIRST + SLACK
+    def end() -> float:
+        (timing,) = measured(answers_whole, requests=1, concurrency=1).timings
+        assert (timing.gaps, timing.tokens) == ((), TOKENS)
+        assert timing.first_token >= FIRST
+        return timing.first_token
+
+    assert_within(FIRST * 1.5, end)
 
 
-def test_as_many_requests_are_under_way_as_asked_for() -> None:
-    one_round = measured(answers_whole, requests=8, concurrency=8).seconds
-    two_rounds = measured(answers_whole, requests=8, concurrency=4).seconds
-    assert FIRST <= one_round < 2 * FIRST <= two_rounds < 3 * FIRST
+@pytest.mark.parametrize("concurrency", [8, 4, 1])
+def test_as_many_requests_are_under_way_as_asked_for(concurrency: int) -> None:
+    under_way = 0
+    seen: list[int] = []
+
+    async def counts(request: web.Request) -> web.StreamResponse:
+        nonlocal under_way
+        under_way += 1
+        seen.append(under_way)
+        response = await answers_whole(request)
+        under_way -= 1
+        return response
+
+    measured(counts, requests=8, concurrency=concurrency)
+    assert (len(seen), max(seen)) == (8, concurrency)
 
 
 @pytest.mark.parametrize(("handler", "message"), [(breaks_off, "half of an ans"), (refuses, "404: .*no such model")])

@@ -1,13 +1,14 @@
 """A memory cgroup of a test's own, in whichever version this machine has."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.timing import eventually
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,13 @@ def memory_group(limit: int) -> Iterator[Group]:
     except OSError as error:
         pytest.skip(f"no memory cgroup can be made here: {error.strerror}")
     yield made
-    for _ in range(100):
-        with suppress(OSError):
-            made.path.rmdir()
-            break
-        time.sleep(0.1)
-    assert not made.path.exists()
+    eventually(lambda: _removed(made), "no process is left in the group")
+
+
+def _removed(group: Group) -> bool:
+    with suppress(OSError):
+        group.path.rmdir()
+    return not group.path.exists()
 
 
 def _made(limit: int) -> Group:
