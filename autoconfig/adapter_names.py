@@ -21,7 +21,8 @@ _FIELDS_OF_VLLM = {"name", "path", "base_model_name"}
 class Named:
     """A directory an option names."""
 
-    by: Value
+    by: str
+    """The option and its origin."""
     path: Path
     name: str = ""
     """Of the one adapter in it; empty where the directory's own name, or those of the ones below it, count."""
@@ -38,15 +39,16 @@ def named(values: Mapping[str, Value], model_directory: Path | None) -> tuple[li
         value = values.get(option)
         if value is None or not value.given or value.value is None:
             continue
+        by = f"{value.option.label} ({value.origin})"
         try:
             for entry in entries(value):
                 try:
                     path = _located(entry.src, model_directory)
-                    found.append(Named(value, path, entry.name, entry.preload, entry.pin))
+                    found.append(Named(by, path, entry.name, entry.preload, entry.pin))
                 except ValueError as error:
-                    errors.append(BadValueError(f"{value}: {entry.src}: {error}."))
+                    errors.append(BadValueError(f"{by}: {entry.src}: {error}."))
         except ValueError as error:
-            errors.append(BadValueError(f"{value}: {error}."))
+            errors.append(BadValueError(f"{by}: {error}."))
     return found, errors
 
 
@@ -116,12 +118,13 @@ def _said(item: Any) -> str:
 
 def _located(src: str, model_directory: Path | None) -> Path:
     """Return the directory on this machine, or say why `src` names none."""
-    if src.startswith("file://"):
-        src = unquote(urlsplit(src).path)
+    url = urlsplit(src)
+    if url.scheme == "file" and url.netloc in ("", "localhost"):
+        src = unquote(url.path)
     elif "://" in src:
         raise ValueError(
-            "adapters are not downloaded; put it into the model directory or another data source of the model, and "
-            "give the directory it is in then"
+            "adapters are not downloaded; put it into the model directory, or into a data source of the model below "
+            "/opt/ml/additional-model-data-sources, and name that directory"
         )
     if not Path(src).is_absolute() and model_directory is None:
         raise ValueError("a relative directory is below the model directory, and there is none; give an absolute one")

@@ -3,8 +3,9 @@
 Of each it reads the rank in `adapter_config.json`, for planning; the weights are the worker's to check.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoconfig.adapter_names import Named, named
@@ -15,6 +16,7 @@ from autoconfig.values import Value
 
 FOLDER = "adapters"
 """In the model directory, as in LMI."""
+CONFIGURATION = "adapter_config.json"
 FIXED_ROOTS = ("/opt/ml/models", "/opt/ml/additional-model-data-sources")
 """Where SageMaker puts the artefacts of adapter inference components, and a model's further data sources."""
 USUAL_RANK = 16
@@ -26,8 +28,8 @@ class PlannedAdapter:
     """One adapter known from the start."""
 
     source: AdapterSource
-    named_by: Value | None = None
-    """None: it was found in a directory, and does not stop the start."""
+    named_by: str = ""
+    """The option and its origin; empty where it was found in a directory, and does not stop the start."""
     rank: int | None = None
     problem: str = ""
     """Why it cannot be served as it is."""
@@ -42,52 +44,66 @@ class FoundAdapters:
     notes: tuple[str, ...] = ()
 
 
-def find(values: Mapping[str, Value], model_directory: Path | None) -> FoundAdapters:
-    """Look into every directory that is named, and into the model directory's own."""
-    wanted, errors = named(values, model_directory)
+def find(values: Mapping[str, Value], directories: Sequence[Path]) -> FoundAdapters:
+    """Look into every directory that is named, and into those of the model; a relative name is below their first."""
+    wanted, errors = named(values, directories[0] if directories else None)
     adapters: list[PlannedAdapter] = []
     notes: list[str] = []
     for one in wanted:
-        found = list(_below(one))
-        adapters += found
-        if not found:
-            notes.append(f"{one.by}: {one.path} holds no directory of an adapter")
-    beside = model_directory / FOLDER if model_directory else None
-    known = {adapter.source.src for adapter in adapters}
-    if beside and beside.is_dir():
-        adapters += [one for one in _in_folder(beside) if one.source.src not in known]
+        adapters += _below(one)
+    for folder in dict.fromkeys(directory / FOLDER for directory in directories):
+        known = {adapter.source.src for adapter in adapters}
+        inside, unreadable = _inside(folder)
+        adapters += [_seen(path) for path in inside if str(path) not in known]
+        if unreadable:
+            notes.append(f"{folder}: {unreadable}")
     errors += _errors(adapters)
     return FoundAdapters(tuple(adapters), tuple(errors), tuple(notes))
 
 
-def _below(one: Named) -> Iterable[PlannedAdapter]:
-    if not one.name and one.path.is_dir() and not (one.path / "adapter_config.json").exists():
-        return _in_folder(one.path)
-    source = AdapterSource(one.name or one.path.name, str(one.path), one.preload, one.pin)
-    return [_seen(source, one.by)]
+def _below(one: Named) -> list[PlannedAdapter]:
+    """Return the adapter in a directory, or those in the directories below."""
+    with suppress(OSError):
+        inside = [] if one.name or (one.path / CONFIGURATION).exists() else _inside(one.path)[0]
+        if any((path / CONFIGURATION).exists() for path in inside):
+            return [_seen(path) for path in inside]
+    return [_seen(one.path, one)]
 
 
-def _in_folder(folder: Path) -> Iterator[PlannedAdapter]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            yield _seen(AdapterSource(path.name, str(path)))
+def _inside(folder: Path) -> tuple[list[Path], str]:
+    try:
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [path for path in paths if path.is_dir() and not path.name.startswith(".")], ""
+    except OSError as error:
+        return [], error.strerror or str(error)
 
 
-def _seen(source: AdapterSource, named_by: Value | None = None) -> PlannedAdapter:
-    directory = Path(source.src)
-    file = directory / "adapter_config.json"
-    if not directory.is_dir():
-        return PlannedAdapter(source, named_by, problem="there is no such directory")
+def _seen(path: Path, wanted: Named | None = None) -> PlannedAdapter:
+    source = AdapterSource(path.name, str(path))
+    if wanted:
+        source = AdapterSource(wanted.name or path.name, str(path), wanted.preload, wanted.pin)
+    try:
+        rank, problem = _rank(path)
+    except OSError as error:
+        rank, problem = None, error.strerror or str(error)
+    return PlannedAdapter(source, wanted.by if wanted else "", rank, problem)
+
+
+def _rank(path: Path) -> tuple[int | None, str]:
+    """Return the largest rank in an adapter's configuration, or why it cannot be told."""
+    file = path / CONFIGURATION
+    if not path.is_dir():
+        return None, "there is no such directory; an adapter on Hugging Face has to be downloaded first"
     if not file.is_file():
-        return PlannedAdapter(source, named_by, problem="it holds no adapter_config.json")
+        return None, f"it holds no {CONFIGURATION}"
     config, unreadable = read_object(file)
     if unreadable:
-        return PlannedAdapter(source, named_by, problem=f"adapter_config.json cannot be read: {unreadable}")
+        return None, f"{CONFIGURATION} cannot be read: {unreadable}"
     patterns = config.get("rank_pattern")
     ranks = [config.get("r"), *(patterns.values() if isinstance(patterns, dict) else ())]
     if not all(isinstance(rank, int) and rank > 0 for rank in ranks):
-        return PlannedAdapter(source, named_by, problem="adapter_config.json gives no rank r")
-    return PlannedAdapter(source, named_by, rank=max(ranks))
+        return None, f"{CONFIGURATION} gives no rank r"
+    return max(ranks), ""
 
 
 def _errors(adapters: Iterable[PlannedAdapter]) -> Iterator[ConfigError]:
@@ -103,15 +119,25 @@ def _errors(adapters: Iterable[PlannedAdapter]) -> Iterator[ConfigError]:
             yield BadValueError(f"{one.named_by}: {one.source.src}: {one.problem}.")
 
 
+def judged(adapters: Iterable[PlannedAdapter], values: Mapping[str, Value]) -> tuple[PlannedAdapter, ...]:
+    """Say of every adapter that is too large why it cannot be served."""
+    largest = values.get("max_lora_rank")
+    most = largest.value if largest else USUAL_RANK
+    problem = f"option.max_lora_rank={most} is less than its rank"
+    return tuple(
+        replace(one, problem=f"{problem}, {one.rank}") if one.rank and one.rank > most else one for one in adapters
+    )
+
+
 def settings(
-    values: Mapping[str, Value], adapters: Iterable[PlannedAdapter], directories: Iterable[Path | None]
+    values: Mapping[str, Value], adapters: Iterable[PlannedAdapter], directories: Iterable[Path]
 ) -> AdapterSettings | None:
     """Return what the worker is told; `directories` are those of the model, which adapters may lie in."""
     said = {name: value.value for name, value in values.items() if value.value is not None}
     if not said.get("enable_lora"):
         return None
     slots = said.get("max_loras", 1)
-    roots = (*(str(path) for path in directories if path), *FIXED_ROOTS, *said.get("adapter_roots", ()))
+    roots = (*map(str, directories), *FIXED_ROOTS, *said.get("adapter_roots", ()))
     return AdapterSettings(
         slots=slots,
         cpu_slots=said.get("max_cpu_loras", slots),

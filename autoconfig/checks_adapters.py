@@ -48,7 +48,7 @@ def _slots(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Itera
     if len(pinned) >= slots.value:
         yield ContradictionError(
             f"{len(pinned)} adapters are pinned ({', '.join(pinned)}), and {slots} leaves no other a place. Pin fewer, "
-            f"or set {len(pinned) + 1}."
+            f"or set option.max_loras={len(pinned) + 1}."
         )
 
 
@@ -56,7 +56,7 @@ def _ranks(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Itera
     largest = values.get("max_lora_rank")
     choices = table().options["max_lora_rank"].choices
     for one in adapters:
-        if one.named_by is None or one.rank is None:
+        if not one.named_by or one.rank is None:
             continue
         if one.rank > choices[-1]:
             yield RefusedError(
@@ -82,9 +82,9 @@ def remarks(values: Mapping[str, Value], adapters: Iterable[PlannedAdapter]) -> 
             if (value := values.get(name)) and value.given:
                 yield f"{value}: no effect without option.enable_lora=true"
         return
-    most = values["max_lora_rank"].value if "max_lora_rank" in values else None
     for one in adapters:
-        if one.problem and one.named_by is None:
-            yield f"adapter {one.source.name} cannot be served: {one.source.src}: {one.problem}"
-        elif one.rank and most and one.rank > most:
-            yield f"adapter {one.source.name} cannot be served: its rank is {one.rank}, and {values['max_lora_rank']}"
+        if one.problem:
+            yield f"the adapter {one.source.name} ({one.source.src}) cannot be served: {one.problem}"
+    held = values["max_cpu_loras"].value or values["max_loras"].value
+    if (loaded := sum(one.source.preload for one in adapters)) > held:
+        yield f"{loaded} adapters are loaded at the start, and {held} have a place in RAM: the last of them keep it"

@@ -7,6 +7,7 @@ from typing import Any
 
 from autoconfig.explain_cache import cache_document, cache_rows
 from autoconfig.explain_launch import launch_document, launch_rows, yaml_lines
+from autoconfig.explain_worker import adapter_rows, worker_document, worker_rows
 from autoconfig.launch import WorkerLaunch
 from autoconfig.lmcache.launch import CacheLaunch
 from autoconfig.masking import masked
@@ -41,6 +42,7 @@ def _document(resolution: Resolution, launch: WorkerLaunch) -> dict[str, Any]:
         "values": {name: _entry(value) for name, value in sorted(resolution.values.items())},
         "custom": masked(dict(resolution.custom)),
         "model": {"loaded": masked(launch.plan.model), "names": list(launch.plan.model_names)},
+        **worker_document(launch.plan, resolution.adapters),
         "engine_arguments": masked(_joined(launch.plan.engine_arguments)),
         "environment": {
             addition.name: {"value": masked(addition.value, addition.name), "reason": addition.reason}
@@ -67,15 +69,9 @@ def _entry(value: Value) -> dict[str, Any]:
 def _page(
     resolution: Resolution, launch: WorkerLaunch, cache: CachePlan | None, lmcache: CacheLaunch | None
 ) -> Iterator[str]:
-    for group, values in _grouped(resolution.values.values()):
-        yield f"{group}"
-        yield from aligned(_row(value) for value in values)
-        yield ""
-    if resolution.custom:
-        yield "For your own handler"
-        yield from aligned(
-            [f"option.custom.{name}", as_text(masked(text, name))] for name, text in resolution.custom.items()
-        )
+    for title, rows in _decided(resolution, launch):
+        yield title
+        yield from aligned(rows)
         yield ""
     if cache:
         yield "KV cache"
@@ -96,6 +92,21 @@ def _page(
         yield ""
         yield "Notes"
         yield from (f"  {note}" for note in resolution.notes)
+
+
+def _decided(resolution: Resolution, launch: WorkerLaunch) -> Iterator[tuple[str, list[list[str]]]]:
+    """Yield the tables of the options and of what the worker is told, each with its title."""
+    for group, values in _grouped(resolution.values.values()):
+        yield group, [_row(value) for value in values]
+    if custom := resolution.custom:
+        yield (
+            "For your own handler",
+            [[f"option.custom.{name}", as_text(masked(text, name))] for name, text in custom.items()],
+        )
+    if launch.plan.adapters:
+        yield "Adapters", list(adapter_rows(launch.plan.adapters, resolution.adapters))
+    if rows := list(worker_rows(launch.plan)):
+        yield "Worker", rows
 
 
 def _lmcache(lmcache: CacheLaunch) -> Iterator[str]:

@@ -70,7 +70,7 @@ def _in_ram(
         size = f"{gib(each)} at most"
     else:
         each = rank * UNKNOWN_BYTES_PER_RANK
-        size = f"{gib(each)}, as the model is not known yet,"
+        size = f"{gib(each)} (assumed, as the model is not known yet)"
     room = host.ram_available_bytes // SHARE_OF_RAM // (each * processes)
     copies = f" in each of {processes} processes" if processes > 1 else ""
     reason = (

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoconfig import checks, checks_adapters, checks_cache, recommend, recommend_adapters, sessions
-from autoconfig.adapters import PlannedAdapter, find
+from autoconfig.adapters import PlannedAdapter, find, judged
 from autoconfig.errors import ConfigError, ConfigErrors
 from autoconfig.host import HostFacts
-from autoconfig.model import ModelConfig, ModelDirectory
+from autoconfig.model import ModelConfig, ModelDirectory, look
 from autoconfig.options import Layer, table
 from autoconfig.options.model import TASKS
 from autoconfig.properties import PropertiesFile
@@ -59,9 +59,12 @@ def resolve(
     unfit: list[ConfigError] = []
     if not host.gpus:
         variables, unfit = _without_gpu(environ, values, host, model)
-    place = model_directory.path if model_directory else None
-    found, script = find(values, place), find_script(values, place)
-    _recommend(values, recommend_adapters.adapters(_spoken(values), found.adapters, host, config))
+    place = _model_place(values, model_directory)
+    found = find(values, [*([model_directory.path] if model_directory else ()), *([place] if place else ())])
+    script = find_script(values, model_directory.path if model_directory else None)
+    shapes = config or (look(place).config if place else None)
+    _recommend(values, recommend_adapters.adapters(_spoken(values), found.adapters, host, shapes))
+    adapters = judged(found.adapters, values)
     values = _complete(values)
     errors = (
         *gathered.errors,
@@ -73,7 +76,7 @@ def resolve(
         *checks.parallelism(values, host, config),
         *unfit,
         *found.errors,
-        *checks_adapters.contradictions(values, found.adapters),
+        *checks_adapters.contradictions(values, adapters),
         *sessions.contradictions(values),
         *script.errors,
     )
@@ -84,12 +87,12 @@ def resolve(
         *_notes(values, model_directory),
         *script.notes,
         *found.notes,
-        *checks_adapters.remarks(values, found.adapters),
+        *checks_adapters.remarks(values, adapters),
         *sessions.remarks(values),
         *checks_cache.remarks(values, environ),
     )
     settings = _settings(values, config, model_directory)
-    return Resolution(values, variables, gathered.custom, notes, settings, model_directory, found.adapters, script.file)
+    return Resolution(values, variables, gathered.custom, notes, settings, model_directory, adapters, script.file)
 
 
 def _without_gpu(
@@ -160,6 +163,12 @@ def _served(values: Mapping[str, Value], directory: ModelDirectory | None) -> Mo
     """Return the model directory where its model is the one that is served."""
     model = values.get("model_id")
     return directory if directory and model and model.value == str(directory.path) else None
+
+
+def _model_place(values: Mapping[str, Value], directory: ModelDirectory | None) -> Path | None:
+    """Return where the model itself is on this machine, if it is."""
+    model = _located(values["model_id"].value, directory) if "model_id" in values else None
+    return Path(model) if model and model.startswith("/") else None
 
 
 def _notes(values: Mapping[str, Value], directory: ModelDirectory | None) -> Iterable[str]:

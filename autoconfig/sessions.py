@@ -11,6 +11,11 @@ from autoconfig.values import Value
 SWITCH = "enable_stateful_sessions"
 
 
+def enabled(values: Mapping[str, Value]) -> bool:
+    """Say whether sessions were asked for."""
+    return bool(_said(values, SWITCH))
+
+
 def contradictions(values: Mapping[str, Value]) -> Iterator[ConfigError]:
     """Find a directory that depends on where the container happens to be started."""
     path = values.get("sessions_path")
@@ -20,7 +25,7 @@ def contradictions(values: Mapping[str, Value]) -> Iterator[ConfigError]:
 
 def remarks(values: Mapping[str, Value]) -> Iterator[str]:
     """Say a line about what is given and changes nothing."""
-    if _said(values, SWITCH):
+    if enabled(values):
         return
     for option in sessions.OPTIONS:
         if option.name != SWITCH and (value := values.get(option.name)) and value.given:
@@ -29,7 +34,7 @@ def remarks(values: Mapping[str, Value]) -> Iterator[str]:
 
 def settings(values: Mapping[str, Value], usual_directory: str) -> SessionSettings | None:
     """Return None where sessions are off, as they are by default."""
-    if not _said(values, SWITCH):
+    if not enabled(values):
         return None
     return SessionSettings(
         directory=_said(values, "sessions_path") or usual_directory,

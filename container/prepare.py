@@ -19,6 +19,7 @@ from autoconfig.lmcache.worker import with_cache
 from autoconfig.model import ModelDirectory, look
 from autoconfig.properties import parse_properties
 from autoconfig.resolve import Resolution, resolve
+from autoconfig.sessions import enabled
 from autoconfig.values import Value
 from container.cache_launch import watcher
 from container.cache_start import CacheStart, Situation, decide
@@ -114,6 +115,8 @@ def prepare(
     host = instance.host() if instance else probe(visible_devices=environ.get("CUDA_VISIBLE_DEVICES"))
     command_line = {} if port is None else {"bind_to_port": str(port)}
     resolution = resolve(environ, properties, host, directory, command_line)
+    if instance is None:
+        _check_sessions(resolution)
     run_directory = _run_directory(environ, resolution.settings.port)
     return replace(_plan(environ, resolution, host, run_directory), instance=instance)
 
@@ -161,6 +164,13 @@ def _look_at(given: Path | None) -> ModelDirectory | None:
     if not given.is_dir():
         raise PreparationError(f"--model-dir {given}: there is no such directory")
     return look(given.resolve())
+
+
+def _check_sessions(resolution: Resolution) -> None:
+    """Refuse a directory for sessions that cannot be written, before the worker does it after minutes."""
+    path = resolution.values.get("sessions_path")
+    if path and enabled(resolution.values) and not _can_be_written(Path(path.value)):
+        raise PreparationError(f"{path}: sessions cannot be kept there; give a directory that can be written")
 
 
 def _model_source(model: str | None, given: Value, downloads: Path, cache: Path) -> ModelSource:

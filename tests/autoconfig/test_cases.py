@@ -1,5 +1,7 @@
 """Whole configurations: each folder of `cases` holds what was configured, the host, and what `explain` says to it.
 
+A case with a `model` folder has files beside its configuration; another has at most the model's config.json.
+
 Rewrite an expectation, after reading it, with `PYTHONPATH=. python tests/autoconfig/test_cases.py NAME...`.
 """
 
@@ -13,7 +15,7 @@ from autoconfig.errors import ConfigErrors
 from autoconfig.explain import render
 from autoconfig.host import HostFacts
 from autoconfig.launch import plan_worker
-from autoconfig.model import ModelConfig, ModelDirectory
+from autoconfig.model import ModelConfig, ModelDirectory, look
 from autoconfig.properties import parse_properties
 from autoconfig.resolve import resolve
 
@@ -22,7 +24,7 @@ CASES = Path(__file__).parent / "cases"
 
 def explained(case: Path) -> str:
     """Return what is printed for a folder; without a file in it, nothing was given."""
-    file = case / "serving.properties"
+    file = (case / "model" if (case / "model").is_dir() else case) / "serving.properties"
     properties = parse_properties(file.read_bytes()) if file.exists() else None
     host = HostFacts.from_json(json.loads((case / "host.json").read_text()))
     lines = (case / "env").read_text().splitlines() if (case / "env").exists() else []
@@ -30,12 +32,20 @@ def explained(case: Path) -> str:
     try:
         resolution = resolve(environ, properties, host, _directory(case))
     except ConfigErrors as errors:
-        return f"{errors}\n"
+        return _moved(f"{errors}\n", case)
     model = resolution.settings.model or "/cache/SmolLM2-135M-Instruct"
-    return render(resolution, plan_worker(resolution, environ, model=model, run_directory="/run/lmi")) + "\n"
+    page = render(resolution, plan_worker(resolution, environ, model=model, run_directory="/run/lmi"))
+    return _moved(f"{page}\n", case)
+
+
+def _moved(text: str, case: Path) -> str:
+    """Write the folder's `model` as where SageMaker puts one, wherever the tests are."""
+    return text.replace(str(case / "model"), "/opt/ml/model")
 
 
 def _directory(case: Path) -> ModelDirectory | None:
+    if (case / "model").is_dir():
+        return look(case / "model")
     config = case / "config.json"
     if not config.exists():
         return None

@@ -3,7 +3,7 @@
 import pytest
 
 from autoconfig.options import table
-from tests.autoconfig.configured import LLAMA_8B, directory_with, errors, resolved
+from tests.autoconfig.configured import errors, resolved
 from tests.autoconfig.hosts import FOUR_GPUS
 
 # name -> a value that users give it (djl-serving d21927c4: PyModel.java, properties.py, vllm_rb_properties.py)

@@ -130,3 +130,27 @@ def test_the_run_directory_is_named_after_user_and_port(tmp_path: Path) -> None:
 def test_a_model_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PreparationError, match=r"OPTION_MODEL_ID.*there is no such directory"):
         plan(tmp_path, OPTION_MODEL_ID="./nowhere")
+
+
+def test_sessions_are_kept_in_the_run_directory_or_where_one_says(tmp_path: Path) -> None:
+    asked = {"SAGEMAKER_ENABLE_STATEFUL_SESSIONS": "true", "LMI_RUN_DIR": "/tmp/run"}
+    sessions = [plan(tmp_path, **asked, **more).launch.plan.sessions for more in ({}, {"OPTION_SESSIONS_PATH": "/tmp"})]
+    assert [one.directory for one in sessions if one] == ["/tmp/run/sessions", "/tmp"]
+
+
+def test_sessions_that_cannot_be_kept_stop_the_start_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    path = {"SAGEMAKER_SESSIONS_PATH": str(tmp_path / "file" / "sessions")}
+    with pytest.raises(PreparationError, match=r"SAGEMAKER_SESSIONS_PATH.*sessions cannot be kept there"):
+        plan(tmp_path, **path, OPTION_ENABLE_STATEFUL_SESSIONS="true")
+    assert plan(tmp_path, **path).launch.plan.sessions is None
+
+
+def test_adapters_and_the_script_beside_the_model_reach_the_worker(tmp_path: Path) -> None:
+    folder = model_directory(tmp_path, "config.json", "model.safetensors", "model.py")
+    (folder / "adapters" / "law").mkdir(parents=True)
+    (folder / "adapters" / "law" / "adapter_config.json").write_text('{"r": 8}')
+    worker = plan(tmp_path, folder).launch.plan
+    assert worker.script == str(folder / "model.py")
+    assert worker.adapters is not None
+    assert [source.src for source in worker.adapters.sources] == [str(folder / "adapters" / "law")]

@@ -1,0 +1,182 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoconfig.host import HostFacts
+from autoconfig.model import look
+from autoconfig.resolve import Resolution
+from autoconfig.settings import AdapterSettings, AdapterSource, WorkerPlan
+from tests.autoconfig.configured import LLAMA_8B, directory_with, errors, launched, resolved
+from tests.autoconfig.hosts import FOUR_GPUS, GIB, LAPTOP
+
+WHOLE_LLAMA_8B = {**LLAMA_8B, "intermediate_size": 14336, "vocab_size": 128256}
+
+
+def adapter(directory: Path, rank: int = 8) -> str:
+    directory.mkdir(parents=True)
+    (directory / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank}))
+    return str(directory)
+
+
+def beside(model: Path, properties: Any = "", host: Any = FOUR_GPUS, **environ: str) -> Resolution:
+    """Resolve what is configured for a model directory that is really there."""
+    (model / "serving.properties").write_text("")
+    return resolved(properties, host, look(model), **environ)
+
+
+def told(resolution: Resolution) -> AdapterSettings:
+    """Return what the worker learns of adapters."""
+    settings = launched(resolution).plan.adapters
+    assert settings
+    return settings
+
+
+def names(resolution: Resolution) -> list[str]:
+    return [source.name for source in told(resolution).sources]
+
+
+def test_check_77_an_adapter_in_another_data_source_is_named_by_its_directory(tmp_path: Path) -> None:
+    source = adapter(tmp_path / "additional-model-data-sources" / "law")
+    configured = resolved(OPTION_ADAPTERS=source)
+    assert told(configured).sources == (AdapterSource("law", source),)
+    assert "/opt/ml/additional-model-data-sources" in told(configured).roots
+    assert "--enable-lora" in launched(configured).plan.engine_arguments
+
+
+def test_without_adapters_lora_stays_off(tmp_path: Path) -> None:
+    (tmp_path / "adapters").mkdir()
+    plan = launched(beside(tmp_path)).plan
+    assert plan.adapters is None
+    assert not any("lora" in argument for argument in plan.engine_arguments)
+
+
+def test_lora_may_be_on_before_there_is_any_adapter() -> None:
+    settings = told(resolved(OPTION_ENABLE_LORA="true"))
+    assert (settings.slots, settings.max_rank, settings.sources) == (4, 16, ())
+
+
+def test_vllms_own_list_becomes_ours_and_is_not_handed_on(tmp_path: Path) -> None:
+    one, other = adapter(tmp_path / "1"), adapter(tmp_path / "2")
+    given = json.dumps([{"name": "a", "path": one, "base_model_name": "m"}, {"name": "b", "path": other}])
+    for text in (given, f"a={one},b={other}"):
+        for variable in ("OPTION_LORA_MODULES", "SM_VLLM_LORA_MODULES"):
+            configured = resolved(**{variable: text})
+            assert told(configured).sources == (AdapterSource("a", one, True), AdapterSource("b", other, True))
+            assert not any("lora-modules" in argument for argument in launched(configured).plan.engine_arguments)
+
+
+def test_what_is_in_the_folder_and_named_as_well_is_one_adapter(tmp_path: Path) -> None:
+    adapter(tmp_path / "adapters" / "law")
+    given = '[{"name": "law", "src": "adapters/law", "pin": true}]'
+    source = AdapterSource("law", str(tmp_path / "adapters" / "law"), preload=True, pin=True)
+    assert told(beside(tmp_path, OPTION_ADAPTERS=given)).sources == (source,)
+    assert names(beside(tmp_path, OPTION_ADAPTERS="adapters")) == ["law"]
+
+
+def test_an_adapter_in_the_folder_may_not_be_called_like_the_model(tmp_path: Path) -> None:
+    adapter(tmp_path / "adapters" / "lmi")
+    assert "has a name of the model itself" in errors("", FOUR_GPUS, look(tmp_path))
+
+
+def test_adapters_beside_a_model_elsewhere_on_this_machine_are_found(tmp_path: Path) -> None:
+    adapter(tmp_path / "model" / "adapters" / "law")
+    assert names(resolved(OPTION_MODEL_ID=str(tmp_path / "model"))) == ["law"]
+
+
+def test_a_directory_of_adapters_alone_is_not_taken_for_the_model(tmp_path: Path) -> None:
+    adapter(tmp_path / "adapters" / "law")
+    seen = look(tmp_path)
+    assert (seen.path, seen.entered) == (tmp_path, None)
+    assert names(resolved("option.model_id=org/base", directory=seen)) == ["law"]
+
+
+def test_hidden_directories_and_files_are_no_adapters(tmp_path: Path) -> None:
+    adapter(tmp_path / "adapters" / "law")
+    adapter(tmp_path / "adapters" / ".cache")
+    (tmp_path / "adapters" / "README.md").write_text("")
+    assert names(beside(tmp_path)) == ["law"]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("law", "a relative directory is below the model directory, and there is none"),
+        ("hf://org/adapter", "adapters are not downloaded"),
+        ("file://elsewhere/law", "adapters are not downloaded"),
+        ("/nowhere/law", "there is no such directory"),
+        ('{"law": 3}', "3 is none of a directory, a list of them"),
+        ('{"law": {"src": ""}}', 'src is text, not ""'),
+        ('{"law": {"src": "/l", "pin": 1}}', "pin is true or false, not 1"),
+        ('{"law": {"source": "/l"}}', "there is no source; an adapter has pin, preload, src"),
+        ('[{"name": "law"}]', "does not say the adapter's directory"),
+        ('[{"src": "/law"}]', "does not say the adapter's name"),
+        ("[[]]", "[] is none of"),
+        ("[", "this is no JSON"),
+    ],
+)
+def test_what_names_no_adapter_stops_the_start(given: str, problem: str) -> None:
+    said = errors(OPTION_ADAPTERS=given)
+    assert said.startswith("option.adapters (OPTION_ADAPTERS): ")
+    assert problem in said
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("=/law", "is neither name=directory nor"),
+        ('{"name": "law"}', "does not say the adapter's directory"),
+        ('{"name": "law", "path": "/l", "is_3d_lora_weight": true}', "there is no is_3d_lora_weight"),
+        ("law=org/law", "a relative directory is below the model directory"),
+    ],
+)
+def test_what_is_none_of_vllms_forms_stops_the_start(given: str, problem: str) -> None:
+    assert problem in errors(OPTION_LORA_MODULES=given)
+
+
+@pytest.mark.parametrize(
+    ("host", "model", "held"),
+    [
+        (LAPTOP, WHOLE_LLAMA_8B, 15),
+        (FOUR_GPUS, WHOLE_LLAMA_8B, 24),
+        (replace(FOUR_GPUS, ram_available_bytes=1 << 40), WHOLE_LLAMA_8B, 32),
+        (replace(LAPTOP, ram_available_bytes=4 * GIB), WHOLE_LLAMA_8B, 4),
+        (replace(FOUR_GPUS, ram_available_bytes=1 << 40), LLAMA_8B, 25),
+    ],
+    ids=["laptop", "four processes", "no more than 32", "no less than a batch", "shapes unknown"],
+)
+def test_ram_holds_more_adapters_than_a_batch_where_it_has_room(
+    host: HostFacts, model: dict[str, Any], held: int
+) -> None:
+    value = resolved("option.enable_lora=true", host, directory_with(model)).values["max_cpu_loras"]
+    assert value.value == held
+    assert "1/20 of" in value.reason
+
+
+def test_a_place_in_ram_for_each_adapter_is_shown_before_vllm_asks_for_it() -> None:
+    configured = resolved("option.enable_lora=true\noption.max_cpu_loras=2")
+    assert told(configured).slots == told(configured).cpu_slots == 2
+    assert "as many as option.max_cpu_loras holds" in configured.values["max_loras"].reason
+    assert told(resolved("option.enable_lora=true\noption.max_cpu_loras=None\noption.max_loras=3")).cpu_slots == 3
+
+
+def test_pins_leave_a_place_for_others(tmp_path: Path) -> None:
+    given = json.dumps({name: {"src": adapter(tmp_path / name), "pin": True} for name in "ab"})
+    assert told(resolved(OPTION_ADAPTERS=given, OPTION_MAX_LORAS="3")).slots == 3
+    assert "2 adapters are pinned (a, b)" in errors(OPTION_ADAPTERS=given, OPTION_MAX_LORAS="2")
+
+
+def test_more_adapters_loaded_at_the_start_than_have_a_place_are_remarked(tmp_path: Path) -> None:
+    given = ",".join(f"{name}={adapter(tmp_path / name)}" for name in "abcdef")
+    notes = resolved(OPTION_LORA_MODULES=given, OPTION_MAX_CPU_LORAS="4").notes
+    assert notes == ("6 adapters are loaded at the start, and 4 have a place in RAM: the last of them keep it",)
+
+
+def test_what_the_worker_is_told_survives_the_file_it_travels_in(tmp_path: Path) -> None:
+    given = json.dumps({"law": {"src": adapter(tmp_path / "law"), "pin": True}})
+    plan = launched(resolved(OPTION_ADAPTERS=given, SAGEMAKER_ENABLE_STATEFUL_SESSIONS="true")).plan
+    file = tmp_path / "launch-plan.json"
+    file.write_text(json.dumps({"worker": plan.to_json()}))
+    assert WorkerPlan.read(file) == plan
