@@ -134,7 +134,9 @@ def test_a_model_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_sessions_are_kept_in_the_run_directory_or_where_one_says(tmp_path: Path) -> None:
     asked = {"SAGEMAKER_ENABLE_STATEFUL_SESSIONS": "true", "LMI_RUN_DIR": "/tmp/run"}
-    sessions = [plan(tmp_path, **asked, **more).launch.plan.sessions for more in ({}, {"OPTION_SESSIONS_PATH": "/tmp"})]
+    sessions = [
+        plan(tmp_path, None, **asked, **more).launch.plan.sessions for more in ({}, {"OPTION_SESSIONS_PATH": "/tmp"})
+    ]
     assert [one.directory for one in sessions if one] == ["/tmp/run/sessions", "/tmp"]
 
 
@@ -142,8 +144,8 @@ def test_sessions_that_cannot_be_kept_stop_the_start_at_once(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     path = {"SAGEMAKER_SESSIONS_PATH": str(tmp_path / "file" / "sessions")}
     with pytest.raises(PreparationError, match=r"SAGEMAKER_SESSIONS_PATH.*sessions cannot be kept there"):
-        plan(tmp_path, **path, OPTION_ENABLE_STATEFUL_SESSIONS="true")
-    assert plan(tmp_path, **path).launch.plan.sessions is None
+        plan(tmp_path, None, **path, OPTION_ENABLE_STATEFUL_SESSIONS="true")
+    assert plan(tmp_path, None, **path).launch.plan.sessions is None
 
 
 def test_adapters_and_the_script_beside_the_model_reach_the_worker(tmp_path: Path) -> None:
