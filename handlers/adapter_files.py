@@ -1,0 +1,135 @@
+"""An adapter's directory into what serving it needs to know, in milliseconds: no weights are read, nothing is loaded.
+
+What is wrong with it is so found when it is registered, in words, and not by the engine while requests wait.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from handlers import adapter_shapes, peft_config, safetensors_header
+from handlers.adapter_shapes import BaseShapes
+from handlers.adapter_source import Roots
+from handlers.errors import AdapterRefusedError
+from handlers.peft_config import PeftConfig
+from handlers.safetensors_header import HeaderError
+
+WEIGHTS = "adapter_model.safetensors"
+SCRIPT = "model.py"
+MAX_SCRIPT_BYTES = 1024 * 1024
+_NAMES = (peft_config.FILE, WEIGHTS, SCRIPT)
+_PICKLES = ("adapter_model.bin", "adapter_model.pt")
+
+Signature = tuple[tuple[int, int, int] | None, ...]
+"""Size, time of change and inode of each of an adapter's files; None for one that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """One adapter as it lies on disk, checked."""
+
+    directory: str
+    """With every symbolic link resolved."""
+    rank: int
+    signature: Signature
+    script: str = ""
+    """Its `model.py`; empty where it has none."""
+
+    @property
+    def script_signature(self) -> tuple[int, int, int] | None:
+        """What tells whether the script is still the same."""
+        return self.signature[_NAMES.index(SCRIPT)]
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What an adapter has to fulfil to be served here."""
+
+    max_rank: int
+    base: BaseShapes
+
+    def check(self, directory: str, roots: Roots) -> AdapterFiles:
+        """Look at the files of an adapter in a directory that `roots` located.
+
+        Raises:
+            AdapterRefusedError: the text is one line that says what is wrong.
+            OSError: a file cannot be read.
+        """
+        signed = signature(directory)
+        config = PeftConfig.parse(_config_text(directory, roots), self.max_rank)
+        weights = _weights(directory, roots)
+        try:
+            tensors = safetensors_header.read(Path(weights))
+        except HeaderError as error:
+            raise AdapterRefusedError(f"{WEIGHTS} cannot be read: {error}") from None
+        adapter_shapes.check(tensors, config, self.base)
+        return AdapterFiles(directory, config.rank, signed, _script(directory, roots))
+
+
+def signature(directory: str) -> Signature:
+    """Return what changes when an adapter's files do, without opening them."""
+    return tuple(_stat(Path(directory, name)) for name in _NAMES)
+
+
+def digest(files: AdapterFiles) -> str:
+    """Return a digest of an adapter's weights and configuration; reads all of them, for a thread.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    both = hashlib.sha256()
+    for name in (peft_config.FILE, WEIGHTS):
+        with Path(files.directory, name).open("rb") as stream:
+            both.update(hashlib.file_digest(stream, "sha256").digest())
+    return both.hexdigest()
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_size, seen.st_mtime_ns, seen.st_ino
+
+
+def _config_text(directory: str, roots: Roots) -> bytes:
+    try:
+        return _text(roots.file(directory, peft_config.FILE), peft_config.FILE, peft_config.MAX_BYTES)
+    except FileNotFoundError:
+        raise AdapterRefusedError(f"it has no {peft_config.FILE}") from None
+
+
+def _weights(directory: str, roots: Roots) -> str:
+    try:
+        return roots.file(directory, WEIGHTS)
+    except FileNotFoundError:
+        for name in _PICKLES:
+            if Path(directory, name).is_file():
+                raise AdapterRefusedError(
+                    f"{name} is a pickle, which can run code when it is read; save it as {WEIGHTS}"
+                ) from None
+        raise AdapterRefusedError(f"it has no {WEIGHTS}") from None
+
+
+def _script(directory: str, roots: Roots) -> str:
+    """Return the adapter's script, having compiled it: what runs only later is then at least Python."""
+    try:
+        script = roots.file(directory, SCRIPT)
+        text = _text(script, SCRIPT, MAX_SCRIPT_BYTES)
+    except FileNotFoundError:
+        return ""
+    try:
+        compile(text, SCRIPT, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise AdapterRefusedError(f"{SCRIPT}:{error.lineno or 1}: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise AdapterRefusedError(f"{SCRIPT} cannot be compiled: {error}") from None
+    return script
+
+
+def _text(path: str, name: str, limit: int) -> bytes:
+    with Path(path).open("rb") as stream:
+        text = stream.read(limit + 1)
+    if len(text) > limit:
+        raise AdapterRefusedError(f"{name} is above {limit} bytes")
+    return text

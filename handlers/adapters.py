@@ -1,0 +1,243 @@
+"""The LoRA adapters a server knows of, by name: registered at once, loaded on the first request, replaced, removed.
+
+A name stands for one revision of its files at a time. Who has begun with one ends with it; nobody gets another's.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoconfig.settings import AdapterSettings, AdapterSource
+from handlers.adapter_catalogue import Catalogue
+from handlers.adapter_files import Demands
+from handlers.adapter_loading import Loader, look, reason
+from handlers.adapter_registration import Adapter, Registration
+from handlers.adapter_shapes import BaseShapes
+from handlers.adapter_slots import Slots
+from handlers.adapter_source import ANYWHERE, Roots
+from handlers.adapter_weights import AdapterCounts, Weights
+from handlers.engine_port import LoraEngine
+from handlers.errors import AdapterRefusedError, HandlerError, RequestError
+from handlers.scripts import Scripts
+
+logger = logging.getLogger("lmi")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to use one revision of an adapter."""
+
+    key: str
+    """What the engine calls it."""
+    name: str
+    shown: str
+    scripts: Scripts | None
+
+
+class Adapters:
+    """The registry. It reads nothing before `start`."""
+
+    def __init__(
+        self,
+        settings: AdapterSettings,
+        engine: LoraEngine,
+        model_names: tuple[str, ...],
+        weights_directory: Path | None,
+        load_script: Callable[[Path], Scripts],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._weights_directory = weights_directory
+        self._roots = Roots(settings.roots)
+        self._demands = Demands(settings.max_rank, BaseShapes())
+        self._slots = Slots(engine, settings.slots, settings.cpu_slots, clock)
+        self._loader = Loader(self._slots, load_script)
+        self._catalogue = Catalogue(model_names, settings.slots)
+
+    @property
+    def counts(self) -> AdapterCounts:
+        """What has happened so far."""
+        return self._slots.counts
+
+    @property
+    def registered(self) -> int:
+        """How many adapters there are."""
+        return len(self._catalogue)
+
+    @property
+    def loaded(self) -> int:
+        """How many the engine has, with those that are about to leave."""
+        return self._slots.loaded
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for an adapter to be loaded."""
+        return self._loader.waiting
+
+    async def start(self) -> None:
+        """Register the adapters the operator named, and load those that are wanted now; bad ones stay as failed."""
+        base = await asyncio.to_thread(BaseShapes.read, self._weights_directory)
+        self._demands = Demands(self._settings.max_rank, base)
+        for source in self._settings.sources:
+            registration = await self._source(source)
+            if registration.preload and not registration.failure:
+                try:
+                    await self._loaded_now(registration)
+                except RequestError:
+                    continue  # the loader has logged why
+
+    async def register(
+        self, name: str, src: str, *, alias: str = "", preload: bool | None = None, pin: bool = False
+    ) -> Adapter:
+        """Make an adapter available under a name, in place of what had it; the same again changes nothing.
+
+        Raises:
+            RequestError: 400 or 404 with what is wrong with it, 507 where nothing more can be pinned.
+        """
+        self._catalogue.check_name(name)
+        _check_pin(pin, preload)
+        return await self._put(self._registration(name, src, alias, bool(preload), pin), update=False)
+
+    async def update(
+        self,
+        name: str,
+        *,
+        src: str | None = None,
+        alias: str | None = None,
+        preload: bool | None = None,
+        pin: bool | None = None,
+    ) -> Adapter:
+        """Change what is given of an adapter, and look at its files again; one that failed is tried afresh.
+
+        Raises:
+            RequestError: 404 where there is none, and as `register`; it is then as it was.
+        """
+        known = self._catalogue.find(name)
+        src = known.src if src is None else src
+        alias = known.alias if alias is None else alias
+        pin = known.pin if pin is None else pin
+        _check_pin(pin, preload)
+        preload = known.preload if preload is None else preload
+        return await self._put(self._registration(name, src, alias, preload, pin), update=True)
+
+    async def remove(self, name: str) -> Adapter:
+        """Forget an adapter: nobody can ask for it from now on. Returns when its last request is done.
+
+        Raises:
+            RequestError: 404.
+        """
+        registration = self._catalogue.find(name)
+        self._catalogue.remove(name)
+        told = replace(registration.told(), state="draining", reason="")
+        self._loader.close(registration)
+        self._catalogue.drains(told)
+        try:
+            await self._slots.drained(name)
+        finally:
+            self._catalogue.drained(told)
+        return told
+
+    def known(self, name: str) -> bool:
+        """Tell whether requests may ask for an adapter."""
+        return self._catalogue.get(name) is not None
+
+    def describe(self, name: str) -> Adapter:
+        """Return what is known of an adapter, or of one that is being removed; raise RequestError (404)."""
+        return self._catalogue.describe(name)
+
+    def page(self, first: int = 0, limit: int | None = None) -> tuple[list[Adapter], int | None]:
+        """Return adapters in the order of their names, and where the next page begins, None after the last."""
+        return self._catalogue.page(first, limit)
+
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncIterator[Lease]:
+        """Hold an adapter for one request, loading it first where it is not; it does not leave meanwhile.
+
+        Never wait for one while holding another: with few slots, two such requests could wait for each other.
+
+        Raises:
+            RequestError: 404 for one there is not, 400 for one that cannot be loaded, 503 where the engine failed.
+        """
+        weights: Weights | None = None
+        while weights is None:
+            registration = self._catalogue.find(name)
+            weights = await self._loader.weights(registration, self._demands)
+        try:
+            yield Lease(weights.key, name, registration.shown, registration.scripts)
+        finally:
+            self._slots.release(weights)
+
+    async def _source(self, source: AdapterSource) -> Registration:
+        """Register an adapter of the operator's, who may keep it anywhere."""
+        registration = Registration(source.name, source.src, "", source.preload or source.pin, source.pin, ANYWHERE)
+        try:
+            self._catalogue.check_pins(registration)
+        except RequestError as error:
+            registration.pin = False
+            logger.warning("adapter %s is not pinned: %s", source.name, error)
+        try:
+            self._catalogue.check_name(source.name)
+            registration.files = await asyncio.to_thread(look, registration, self._demands)
+        except (HandlerError, OSError) as error:
+            self._loader.fail(registration, error)
+        self._catalogue.put(registration)
+        return registration
+
+    def _registration(self, name: str, src: str, alias: str, preload: bool, pin: bool) -> Registration:
+        known = self._catalogue.get(name)
+        roots = known.roots if known is not None and known.src == src else self._roots
+        return Registration(name, src, alias, preload or pin, pin, roots)
+
+    async def _put(self, new: Registration, update: bool) -> Adapter:
+        self._catalogue.check_pins(new)
+        try:
+            new.files = await asyncio.to_thread(look, new, self._demands)
+        except (AdapterRefusedError, OSError) as error:
+            raise RequestError(400, f"The adapter `{new.name[:100]}` cannot be used: {reason(error)}.") from None
+        current = self._catalogue.get(new.name)
+        if current is None or current.failure or (current.src, current.files) != (new.src, new.files):
+            return await self._install(new, update)
+        if new.preload:
+            await self._loaded_now(current)
+        if self._catalogue.get(new.name) is not current:
+            raise _changed_meanwhile(new.name)
+        self._catalogue.check_pins(new)
+        current.alias, current.preload, current.pin = new.alias, new.preload, new.pin
+        if current.weights is not None:
+            self._slots.pin(current.weights, new.pin)
+        return current.told()
+
+    async def _install(self, new: Registration, update: bool) -> Adapter:
+        """Put a registration in the place of what had its name, loaded first where it is to be."""
+        try:
+            if new.preload:
+                await self._loaded_now(new)
+            self._catalogue.check_pins(new)
+            if update:
+                self._catalogue.find(new.name)  # it may have been removed meanwhile
+        except BaseException:
+            self._loader.close(new)
+            raise
+        replaced = self._catalogue.put(new)
+        if replaced is not None:
+            self._loader.close(replaced)
+        return new.told()
+
+    async def _loaded_now(self, registration: Registration) -> None:
+        weights = await self._loader.weights(registration, self._demands)
+        if weights is None:
+            raise _changed_meanwhile(registration.name)
+        self._slots.release(weights)
+
+
+def _check_pin(pin: bool, preload: bool | None) -> None:
+    if pin and preload is False:
+        raise RequestError(400, "pin=true needs preload=true: what is pinned is loaded.", "preload")
+
+
+def _changed_meanwhile(name: str) -> RequestError:
+    return RequestError(409, f"The adapter `{name[:100]}` was changed by another call at the same time; retry.")
