@@ -39,6 +39,8 @@ class HostFacts:
     memlock_bytes: int | None = None
     """What may be pinned (RLIMIT_MEMLOCK); None is without limit."""
     mounts: tuple[Mount, ...] = ()
+    root: Path | None = None
+    """Where this machine's files are; None for one that is known from a table."""
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> "HostFacts":
@@ -66,6 +68,7 @@ def probe(root: Path = Path("/"), visible_devices: str | None = None) -> HostFac
         shm_free_bytes=free_bytes(root, "/dev/shm"),
         memlock_bytes=_memlock(root),
         mounts=mounts(root),
+        root=root,
     )
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from autoconfig.advice import advice, tokens
+from autoconfig.disk_tier import disk_tier
 from autoconfig.engine_cache import GIB, EngineCache, EngineUse, engine_cache, token_bytes
 from autoconfig.host import HostFacts
-from autoconfig.host_disks import DiskProbe
+from autoconfig.host_disks import DiskPlace, DiskProbe
 from autoconfig.model import ModelFacts
-from autoconfig.tiers import CacheWishes, disk_tier, gib, in_tenths, ram_tier
+from autoconfig.tiers import CacheWishes, gib, in_tenths, ram_tier
 from autoconfig.watermark import kept_bytes
 
 # Judgements, to be tuned by measurement. LMCache's unit is the chunk; this many at least are in flight between the
@@ -58,9 +59,14 @@ class CachePlan:
 
 
 def plan_cache(
-    wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelFacts, probe: DiskProbe | None = None
+    wishes: CacheWishes,
+    use: EngineUse,
+    host: HostFacts,
+    model: ModelFacts,
+    probe: DiskProbe | None = None,
+    place: DiskPlace | None = None,
 ) -> CachePlan:
-    """Decide both tiers, or none; without a probe of wishes.disk_path, speed and O_DIRECT count as not measured."""
+    """Decide both tiers, or none; what is unknown of wishes.disk_path is None: measurements, and what is there now."""
     engine = engine_cache(use, host, model)
     plan = CachePlan(
         bytes_per_token=token_bytes(use, model),
@@ -76,7 +82,7 @@ def plan_cache(
     plan = replace(plan, cpu_reasons=ram.reasons)
     if too_small := _too_small(ram.size_bytes, wishes, plan):
         return _without(plan, too_small)
-    disk = disk_tier(wishes, host, ram.size_bytes, probe)
+    disk = disk_tier(wishes, host, ram.size_bytes, probe, place)
     plan = replace(plan, disk_reasons=disk.reasons)
     least, why = _least(plan, use, model)
     if ram.kept_bytes < least and not _is_decided(wishes, ram.size_bytes):

@@ -1,14 +1,14 @@
 """Decides what cache a start has below the engine's: from what of the model is on this machine, now or once brought."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoconfig.checks_cache import asked_for
 from autoconfig.engine_cache import engine_use
-from autoconfig.errors import BadValueError, ConfigErrors
+from autoconfig.errors import BadValueError, ConfigErrors, UnfitHostError
 from autoconfig.host import HostFacts
-from autoconfig.host_disks import DiskProbe
+from autoconfig.host_disks import DiskPlace, DiskProbe, mount_of, place_at, why_unwritable
 from autoconfig.lmcache.config import LMCacheConfig, read_yaml
 from autoconfig.lmcache.fingerprint import identity, versions
 from autoconfig.lmcache.launch import CacheLaunch, CachePlace, plan_cache_launch
@@ -32,6 +32,11 @@ class Situation:
     def asked(self) -> Value | None:
         """Return what asks for a cache below the engine's own."""
         return next(iter(asked_for(self.resolution.values)), None)
+
+    def place(self, path: str) -> DiskPlace | None:
+        """Look at a directory for the tier on disk; None where this is not the machine it is for."""
+        root = self.host.root
+        return place_at(root, path, self.host.mounts) if root and path.startswith("/") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ def decide(
     if resolution.settings.task != "generate":
         return CacheStart(off="a model that generates nothing has no use for it" if asked else "")
     users = _users(asked, situation) if asked and asked.option.name == "lmcache_config_file" else None
+    if asked:
+        _check_disks(users, situation)
     seen = look(model) if model and model.is_dir() else None
     facts = seen.facts if seen else None
     if seen is None or facts is None:
@@ -65,14 +72,43 @@ def decide(
         )
         return CacheStart(off=unknown if asked else "")
     use = engine_use(resolution.values, situation.environment, host, facts)
-    plan = plan_cache(CacheWishes.of(resolution.values), use, host, facts, probe)
+    wishes = CacheWishes.of(resolution.values)
+    plan = plan_cache(wishes, use, host, facts, probe, situation.place(wishes.disk_path))
     if asked is None:
         return CacheStart(plan)
     if plan.off and users is None:
         return CacheStart(plan, off=plan.off)
     place = CachePlace(str(situation.run_directory), *ports, identity(seen.path, commit), versions(), facts)
     launch = plan_cache_launch(users or plan, place, resolution.values, use, host, situation.environment)
-    return CacheStart(plan, launch)
+    return CacheStart(plan, replace(launch, notes=(*launch.notes, *_to_be_made(users, situation))))
+
+
+def _disks(users: LMCacheConfig | None, situation: Situation) -> Iterator[tuple[str, str]]:
+    """Yield each directory that somebody asked for, and who did."""
+    value = situation.resolution.values.get("lmcache_disk_path")
+    if users and users.local_disk:
+        yield from ((directory, f"{users.origin}: local_disk {directory}") for directory in users.local_disk.split(","))
+    elif value and value.given and not users:
+        yield str(value.value), str(value)
+
+
+def _check_disks(users: LMCacheConfig | None, situation: Situation) -> None:
+    """Refuse directories in which nothing can be kept."""
+    wrong = []
+    for directory, said in _disks(users, situation):
+        place = situation.place(directory)
+        mount = mount_of(place.real if place else directory, situation.host.mounts)
+        if why := why_unwritable(mount, place):
+            wrong.append(UnfitHostError(f"{said} {why}. Give a directory on a disk that can be written."))
+    if wrong:
+        raise ConfigErrors(wrong)
+
+
+def _to_be_made(users: LMCacheConfig | None, situation: Situation) -> Iterator[str]:
+    for directory, said in _disks(users, situation) if users else ():
+        place = situation.place(directory)
+        if place and not place.exists:
+            yield f"{said} does not exist, and will be created"
 
 
 def _users(asked: Value, situation: Situation) -> LMCacheConfig:

@@ -28,7 +28,8 @@ def probe_disk(path: str) -> DiskProbe:
         with tempfile.TemporaryDirectory(prefix=".lmi-probe-", dir=place) as folder:
             return _measure(path, Path(folder, "block"))
     except OSError as error:
-        return DiskProbe(path, writable=False, odirect=False, reason=f"{place}: {error.strerror or error}")
+        below = "" if place == Path(path) else f" in {place}"
+        return DiskProbe(path, writable=False, odirect=False, reason=f"{error.strerror or error}{below}")
 
 
 class _Blocks:

@@ -69,7 +69,7 @@ def _unfit_disk(
         return
     if mount.storage == "memory":
         yield UnfitHostError(f"{config.origin}: local_disk {directory} is on {mount.filesystem}, which is RAM.")
-    elif mount.storage != "network" and config.max_local_disk_size * GIB > mount.free_bytes:
+    elif mount.storage not in ("network", "unknown") and config.max_local_disk_size * GIB > mount.free_bytes:
         yield UnfitHostError(
             f"{config.origin}: max_local_disk_size {config.max_local_disk_size:g} GiB is more than the "
             f"{gib(mount.free_bytes)} free on {mount.path}."

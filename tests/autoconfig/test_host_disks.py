@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from autoconfig.host import probe
-from autoconfig.host_disks import Mount, mount_of, mounts
+from autoconfig.host_disks import DiskPlace, Mount, mount_of, mounts, place_at, why_unwritable
 from tests.autoconfig.machines import written
 
 MOUNTINFO = """\
@@ -40,6 +40,7 @@ def test_every_file_system_is_named_with_its_storage(tmp_path: Path) -> None:
         "/fsx": "network",
         "/s3": "network",
         "/data": "disk",
+        "/proc": "kernel",
     }
 
 
@@ -70,7 +71,7 @@ def test_a_path_is_on_the_deepest_mount_above_it(path: str, on: str) -> None:
 
 
 def test_a_machine_that_does_not_tell_has_no_file_systems(tmp_path: Path) -> None:
-    assert mounts(written(tmp_path, {})) == ()
+    assert mount_of("/tmp", mounts(written(tmp_path, {}))) is None
     assert mount_of("/tmp", ()) is None
 
 
@@ -81,3 +82,43 @@ def test_limits_on_pinned_and_shared_memory_are_read(tmp_path: Path) -> None:
     assert facts.shm_free_bytes
     unlimited = limits.replace("8388608", "unlimited")
     assert probe(written(tmp_path, {"proc/self/limits": unlimited})).memlock_bytes is None
+
+
+def test_what_keeps_no_files_is_known_with_the_disks(tmp_path: Path) -> None:
+    odd = MOUNTINFO + "36 27 7:0 / /snap ro,nodev - squashfs /dev/loop0 ro\n37 27 254:2 / /data rw - xfs /dev/vdb ro\n"
+    found = {mount.path: mount for mount in mounts(written(tmp_path, {"proc/self/mountinfo": odd, **DISKS}))}
+    assert (found["/proc"].storage, found["/snap"].storage) == ("kernel", "unknown")
+    assert {path for path, mount in found.items() if mount.read_only} == {"/snap", "/data"}
+
+
+def test_a_place_is_looked_at_and_not_made(tmp_path: Path) -> None:
+    root = written(tmp_path, {"tmp/file": "", "mnt/x": ""})
+    (root / "tmp/link").symlink_to(root / "mnt")
+    (root / "tmp/loop").symlink_to("loop")
+    assert place_at(root, "/tmp", ()) == DiskPlace("/tmp", True, "/tmp", True, True)
+    assert place_at(root, "/tmp/to/be/made", ()) == DiskPlace("/tmp/to/be/made", False, "/tmp", True, True)
+    linked = place_at(root, "/tmp/link/kv", ())
+    assert linked is not None
+    assert (linked.real, linked.exists) == ("/mnt/kv", False)
+    in_a_file = place_at(root, "/tmp/file/kv", ())
+    assert in_a_file is not None
+    assert (in_a_file.nearest, in_a_file.is_directory) == ("/tmp/file", False)
+    assert sorted(path.name for path in (root / "tmp").iterdir()) == ["file", "link", "loop"]
+
+
+def test_a_place_on_a_network_is_not_looked_at(tmp_path: Path) -> None:
+    assert place_at(tmp_path, "/fsx/kv", (Mount("/fsx", "lustre", 0, "network"),)) is None
+
+
+@pytest.mark.parametrize(
+    ("mount", "place", "said"),
+    [
+        (Mount("/proc", "proc", 0, "kernel"), None, "is on proc, which keeps no files"),
+        (Mount("/mnt", "ext4", 1, "disk", read_only=True), None, "is on /mnt, which is mounted read-only"),
+        (None, DiskPlace("/a/b", False, "/a", False, True), "cannot be a directory: /a is a file"),
+        (None, DiskPlace("/a/b", False, "/a", True, False), "cannot be written: this process may not write in /a"),
+        (Mount("/", "ext4", 1, "disk"), DiskPlace("/a", True, "/a", True, True), ""),
+    ],
+)
+def test_why_nothing_can_be_kept_somewhere(mount: Mount | None, place: DiskPlace | None, said: str) -> None:
+    assert why_unwritable(mount, place) == said

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autoconfig.engine_cache import EngineUse
 from autoconfig.host import Gpu, HostFacts
-from autoconfig.host_disks import Mount, Storage
+from autoconfig.host_disks import DiskPlace, Mount, Storage
 from autoconfig.lmcache.config import of_plan
 from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan, plan_cache
@@ -156,6 +156,18 @@ def test_layers_that_predict_several_tokens_are_counted_where_they_are_used() ->
     options = {"speculative_config": '{"method":"mtp","num_speculative_tokens":1}'}
     assert plan_of({**case, "options": options}).bytes_per_token == 62 * 576 * 2
     assert plan_of(case).bytes_per_token == 61 * 576 * 2
+
+
+def test_a_directory_that_is_not_there_yet_is_said_to_be_made_and_a_file_is_no_tier() -> None:
+    nvme = Mount("/", "xfs", 2000 * GIB, "instance store")
+    host = HostFacts(ram_total_bytes=64 * GIB, ram_available_bytes=64 * GIB, mounts=(nvme,))
+    model, wishes = ModelFacts(kv=layout_of("Qwen/Qwen2.5-7B")), CacheWishes(disk_path="/kv/a")
+    new, file = (DiskPlace("/kv/a", False, "/kv", is_directory, True) for is_directory in (True, False))
+    made = plan_cache(wishes, uses(host), host, model, place=new)
+    assert made.disk_bytes
+    assert "/kv/a does not exist, and will be created" in made.disk_reasons
+    none = plan_cache(wishes, uses(host), host, model, place=file)
+    assert (none.disk_bytes, none.disk_reasons) == (0, ("/kv/a cannot be a directory: /kv is a file",))
 
 
 def test_what_adapters_take_of_the_ram_is_left_to_them() -> None:
