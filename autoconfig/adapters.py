@@ -145,3 +145,10 @@ def settings(
         roots=tuple(dict.fromkeys(roots)),
         sources=tuple(one.source for one in adapters),
     )
+
+
+def with_brought(told: AdapterSettings, model: Path) -> AdapterSettings:
+    """Add the adapters that came with a model from elsewhere, as in LMI; a name the operator gave is theirs."""
+    names = {source.name for source in told.sources}
+    brought = [one.source for one in find({}, [model]).adapters if one.source.name not in names]
+    return replace(told, sources=(*told.sources, *brought))

@@ -13,7 +13,7 @@ from autoconfig.options.model import TASKS
 from autoconfig.recommend import Recommendation
 from autoconfig.resolve import Resolution
 from autoconfig.settings import WorkerPlan
-from autoconfig.values import Value
+from autoconfig.values import Value, as_text
 
 # Read by this container, and meaningless or misleading to the engine.
 _OURS = ("OPTION_", "SM_VLLM_", "SERVING_")
@@ -70,6 +70,7 @@ def plan_worker(
         adapters=adapters.settings(resolution.values, resolution.adapters, _directories(resolution, model)),
         sessions=sessions.settings(resolution.values, str(PurePosixPath(run_directory, "sessions"))),
         script=str(resolution.script or ""),
+        script_options=_script_options(resolution) if resolution.script else {},
     )
     additions = tuple(_additions(resolution, environ, plan, cache_directory))
     kept = {name: text for name, text in environ.items() if not name.startswith(_OURS)}
@@ -83,6 +84,16 @@ def _directories(resolution: Resolution, model: str) -> Iterator[Path]:
         yield resolution.model_directory.path
     if resolution.settings.model is not None and model.startswith("/"):
         yield Path(model)
+
+
+def _script_options(resolution: Resolution) -> dict[str, str]:
+    """Return what LMI's handlers find among the properties of a request, without what is secret."""
+    known = {
+        name: as_text(value.value)
+        for name, value in resolution.values.items()
+        if value.value is not None and value.option.prefixed and not value.option.secret
+    }
+    return {**known, **resolution.custom}
 
 
 def _model_names(resolution: Resolution, model_name: str | None) -> tuple[str, ...]:

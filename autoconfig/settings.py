@@ -134,6 +134,8 @@ class WorkerPlan:
     """None: sessions are not enabled."""
     script: str = ""
     """The base model's `model.py` with custom formatters or a handler; empty where there is none."""
+    script_options: dict[str, str] = field(default_factory=dict)
+    """The configuration its `handle` may read, as text: options by their LMI names, and `option.custom.*`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values, the form `launch-plan.json` holds under "worker"."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from autoconfig.adapters import with_brought
 from autoconfig.host import HostFacts, probe
 from autoconfig.host_disks import DiskProbe
 from autoconfig.instances import InstanceFacts
@@ -155,6 +156,15 @@ def with_cache_planned(plan: LaunchPlan, ports: tuple[int, int] = (0, 0), probe:
         directory = cached(plan.model.name, plan.resolution.settings.revision, plan.engine.environment)
         commit = directory.name if directory else ""
     return replace(plan, cache=decide(plan.situation, directory, commit, ports=ports, probe=probe))
+
+
+def with_adapters_of_model(plan: LaunchPlan) -> LaunchPlan:
+    """Let the worker know of the adapters that a download brought beside its model."""
+    worker, directory = plan.engine.plan, plan.model.directory
+    if worker.adapters is None or directory is None:
+        return plan
+    worker = replace(worker, adapters=with_brought(worker.adapters, directory))
+    return replace(plan, engine=replace(plan.engine, plan=worker))
 
 
 def _look_at(given: Path | None) -> ModelDirectory | None:

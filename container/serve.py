@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autoconfig.adapters import FOLDER
 from autoconfig.checks import port_range
 from autoconfig.errors import ConfigErrors
 from container.cache_disk import CacheDisk
@@ -20,7 +21,7 @@ from container.files import exclusive, private_directory, write_atomically
 from container.hub_config import fetch_config
 from container.logs import WorkerOutput
 from container.ports import reserved_ports
-from container.prepare import LaunchPlan, with_cache_planned
+from container.prepare import LaunchPlan, with_adapters_of_model, with_cache_planned
 from container.probe_disk import probe_disk
 from container.processes import adopt_orphans, end_descendants, interruptible
 from container.progress import Progress, first_request
@@ -39,6 +40,7 @@ def serve(plan: LaunchPlan, console: Console) -> Exit:
             with interruptible(plan.limits.start_seconds, progress):
                 _announce(plan, progress)
                 _bring(plan, progress)
+                plan = with_adapters_of_model(plan)
                 plan = _with_cache(plan, held, progress)
                 _write_files(plan)
             outcome = _run(plan, console, progress)
@@ -73,6 +75,8 @@ def _bring(plan: LaunchPlan, progress: Progress) -> None:
         from container.download import download  # boto3 takes a third of a second to import
 
         download(plan.model.name, plan.model.directory, progress)
+        if plan.launch.plan.adapters is None and (plan.model.directory / FOLDER).is_dir():
+            progress.note(f"{FOLDER}/ came with the model and is not served; option.enable_lora=true serves it")
     elif plan.model.kind == "embedded":
         ensure_demo_model(plan.model.directory, environment, progress)
 

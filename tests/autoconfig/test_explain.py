@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoconfig.explain import render
+from autoconfig.model import look
 from tests.autoconfig.configured import launched, resolved
 from tests.autoconfig.hosts import FOUR_GPUS
 
@@ -54,6 +55,21 @@ def test_the_page_has_a_line_for_every_option_of_ours() -> None:
     resolution = resolved()
     page = render(resolution, launched(resolution))
     assert all(f"  {value.option.label} " in page for value in resolution.values.values())
+
+
+def test_json_holds_the_adapters_the_sessions_and_the_script(tmp_path: Path) -> None:
+    (tmp_path / "adapters" / "law").mkdir(parents=True)
+    (tmp_path / "adapters" / "law" / "adapter_config.json").write_text('{"r": 8}')
+    (tmp_path / "model.py").write_text("")
+    resolution = resolved("option.enable_stateful_sessions=true", directory=look(tmp_path))
+    shown = json.loads(render(resolution, launched(resolution), as_json=True))
+    assert shown["adapters"]["sources"] == [
+        {"name": "law", "src": str(tmp_path / "adapters" / "law"), "preload": False, "pin": False, "rank": 8,
+         "state": "loaded on its first request", "origin": "found"}
+    ]  # fmt: skip
+    assert shown["adapters"]["max_rank"] == 16
+    assert shown["sessions"]["expiration_seconds"] == 1200
+    assert shown["script"] == str(tmp_path / "model.py")
 
 
 def test_three_mistakes_are_told_within_a_second_of_a_new_process() -> None:

@@ -52,3 +52,11 @@ def test_another_file_of_the_models_own_takes_its_place(model: Path) -> None:
 def test_an_entry_point_that_is_not_there_stops_the_start(model: Path, named: str, problem: str) -> None:
     assert problem in errors("", directory=look(model), OPTION_ENTRYPOINT=named)
     assert "there is no such file" in errors(DJL_ENTRY_POINT="model.py")
+
+
+def test_a_handler_may_read_the_configuration_without_its_secrets(model: Path) -> None:
+    given = {"OPTION_DTYPE": "fp16", "OPTION_HF_TOKEN": "hf_abc", "OPTION_CUSTOM_STYLE": "terse"}
+    options = launched(resolved(directory=look(model), **given)).plan.script_options
+    assert (options["dtype"], options["style"], options["max_new_tokens"]) == ("float16", "terse", "30")
+    assert "hf_token" not in options
+    assert launched(resolved(OPTION_DTYPE="fp16")).plan.script_options == {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from container.errors import PreparationError
-from container.prepare import LaunchPlan, prepare
+from container.prepare import LaunchPlan, prepare, with_adapters_of_model
 
 
 def plan(home: Path, model_directory: Path | None = None, **environ: str) -> LaunchPlan:
@@ -156,3 +156,18 @@ def test_adapters_and_the_script_beside_the_model_reach_the_worker(tmp_path: Pat
     assert worker.script == str(folder / "model.py")
     assert worker.adapters is not None
     assert [source.src for source in worker.adapters.sources] == [str(folder / "adapters" / "law")]
+
+
+def test_adapters_that_a_download_brings_are_known_once_they_are_there(tmp_path: Path) -> None:
+    asked = {
+        "OPTION_MODEL_ID": "s3://models/llama",
+        "SERVING_DOWNLOAD_DIR": str(tmp_path),
+        "OPTION_ENABLE_LORA": "true",
+    }
+    planned = plan(tmp_path, None, **asked)
+    assert planned.model.directory is not None
+    (planned.model.directory / "adapters" / "law").mkdir(parents=True)
+    worker = with_adapters_of_model(planned).launch.plan
+    assert worker.adapters is not None
+    assert [source.name for source in worker.adapters.sources] == ["law"]
+    assert str(planned.model.directory) in worker.adapters.roots
