@@ -97,5 +97,5 @@ def _wrapped(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if dump is None:
-        raise TypeError(f"it holds a {type(value).__name__}")
+        raise TypeError  # orjson names the type
     return dump()
