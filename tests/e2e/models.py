@@ -74,7 +74,7 @@ def cached_model(home: Path, name: str, seed: int) -> None:
 def untidy_model(tidy: Path, directory: Path, marker: Path) -> Path:
     """Rearrange a model as people upload them: in a top-level folder, weights behind a symlink, with extra files.
 
-    Its model.py leaves a `marker` where it runs.
+    Its model.py, which has neither formatter nor handler, leaves a line in `marker` each time it runs.
     """
     top = directory / "top"
     (top / "blobs").mkdir(parents=True)
@@ -83,7 +83,7 @@ def untidy_model(tidy: Path, directory: Path, marker: Path) -> Path:
     (top / "model.safetensors").rename(top / "blobs" / "weights")
     (top / "model.safetensors").symlink_to("blobs/weights")
     (top / "requirements.txt").write_text("numpy\n")
-    (top / "model.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    (top / "model.py").write_text(f"open({str(marker)!r}, 'a').write('ran\\n')\n")
     return directory
 
 

@@ -69,6 +69,6 @@ def test_checks_16_and_78_the_model_directory_is_left_as_it_was(isolated: Isolat
     )  # fmt: skip
 
 
-def test_check_78_a_model_py_beside_the_weights_is_not_run_by_the_engine(isolated: Isolated) -> None:
+def test_check_78_a_model_py_beside_the_weights_runs_once(isolated: Isolated) -> None:
     server, _ = isolated
-    assert not (server.directory / "model-py-ran").exists()
+    assert (server.directory / "model-py-ran").read_text() == "ran\n"
