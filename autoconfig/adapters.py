@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from autoconfig.adapter_names import Named, named
 from autoconfig.errors import BadValueError, ConfigError, ContradictionError
@@ -129,6 +130,11 @@ def judged(adapters: Iterable[PlannedAdapter], values: Mapping[str, Value]) -> t
     )
 
 
+def taken_by_vllm(said: Mapping[str, Any]) -> int:
+    """Count the places that vLLM fills itself at its start, and for good: one for each modality's own adapter."""
+    return len(said.get("default_mm_loras") or ())
+
+
 def settings(
     values: Mapping[str, Value], adapters: Iterable[PlannedAdapter], directories: Iterable[Path]
 ) -> AdapterSettings | None:
@@ -136,11 +142,11 @@ def settings(
     said = {name: value.value for name, value in values.items() if value.value is not None}
     if not said.get("enable_lora"):
         return None
-    slots = said.get("max_loras", 1)
+    slots, taken = said.get("max_loras", 1), taken_by_vllm(said)
     roots = (*map(str, directories), *FIXED_ROOTS, *said.get("adapter_roots", ()))
     return AdapterSettings(
-        slots=slots,
-        cpu_slots=said.get("max_cpu_loras", slots),
+        slots=slots - taken,
+        cpu_slots=said.get("max_cpu_loras", slots) - taken,
         max_rank=said.get("max_lora_rank", USUAL_RANK),
         roots=tuple(dict.fromkeys(roots)),
         sources=tuple(one.source for one in adapters),

@@ -8,6 +8,7 @@ from autoconfig.options import table
 from autoconfig.values import Value
 
 _NAMING = ("adapters", "lora_modules")
+_VLLMS_SWITCH = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 _ONLY_WITH_LORA = ("max_loras", "max_cpu_loras", "max_lora_rank", "adapter_roots")
 
 
@@ -44,11 +45,15 @@ def _slots(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Itera
         yield ContradictionError(
             f"{held} is less than {slots}: an adapter in a batch is in RAM as well. Set at least {slots.value}."
         )
+    taken = len(values["default_mm_loras"].value or ()) if "default_mm_loras" in values else 0
+    if taken >= slots.value:
+        yield ContradictionError(f"{slots} leaves no place beside those of {values['default_mm_loras']}. Set more.")
+        return
     pinned = [one.source.name for one in adapters if one.source.pin]
-    if len(pinned) >= slots.value:
+    if len(pinned) >= slots.value - taken:
         yield ContradictionError(
             f"{len(pinned)} adapters are pinned ({', '.join(pinned)}), and {slots} leaves no other a place. Pin fewer, "
-            f"or set option.max_loras={len(pinned) + 1}."
+            f"or set option.max_loras={len(pinned) + taken + 1}."
         )
 
 
@@ -70,17 +75,16 @@ def _ranks(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Itera
             )
 
 
-def remarks(values: Mapping[str, Value], adapters: Iterable[PlannedAdapter]) -> Iterator[str]:
+def remarks(
+    values: Mapping[str, Value], adapters: Iterable[PlannedAdapter], environ: Mapping[str, str]
+) -> Iterator[str]:
     """Say a line about what is there and not served, and about what is given and changes nothing."""
     adapters = list(adapters)
+    if environ.get(_VLLMS_SWITCH):
+        yield f"{_VLLMS_SWITCH}: no effect: POST /adapters works without it, and vLLM's own routes are not reachable"
     enabled = values.get("enable_lora")
     if enabled is None or not enabled.value:
-        if adapters and enabled:
-            names = ", ".join(one.source.name for one in adapters)
-            yield f"adapters in the model directory are not served, as {enabled} says: {names}"
-        for name in _ONLY_WITH_LORA:
-            if (value := values.get(name)) and value.given:
-                yield f"{value}: no effect without option.enable_lora=true"
+        yield from _unused(values, adapters, enabled)
         return
     for one in adapters:
         if one.problem:
@@ -88,3 +92,12 @@ def remarks(values: Mapping[str, Value], adapters: Iterable[PlannedAdapter]) -> 
     held = values["max_cpu_loras"].value or values["max_loras"].value
     if (loaded := sum(one.source.preload for one in adapters)) > held:
         yield f"{loaded} adapters are loaded at the start, and {held} have a place in RAM: the last of them keep it"
+
+
+def _unused(values: Mapping[str, Value], adapters: list[PlannedAdapter], enabled: Value | None) -> Iterator[str]:
+    if adapters and enabled:
+        names = ", ".join(one.source.name for one in adapters)
+        yield f"adapters in the model directory are not served, as {enabled} says: {names}"
+    for name in _ONLY_WITH_LORA:
+        if (value := values.get(name)) and value.given:
+            yield f"{value}: no effect without option.enable_lora=true"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from autoconfig.adapters import USUAL_RANK, PlannedAdapter
+from autoconfig.adapters import USUAL_RANK, PlannedAdapter, taken_by_vllm
 from autoconfig.host import HostFacts
 from autoconfig.model import ModelConfig
 from autoconfig.options import table
@@ -51,6 +51,8 @@ def _slots(given: Mapping[str, Any], pinned: int) -> tuple[int, str]:
     slots, reason = USUAL_SLOTS, "LMI's default; vLLM's is 1"
     if pinned >= slots:
         slots, reason = pinned + 1, f"one more than the {pinned} that are pinned"
+    if taken := taken_by_vllm(given):
+        slots, reason = slots + taken, f"{reason}; and {taken} for option.default_mm_loras"
     held = given.get("max_cpu_loras")
     if held is not None and held < slots:
         slots, reason = held, "as many as option.max_cpu_loras holds; else LMI's default, 4"

@@ -87,7 +87,7 @@ def resolve(
         *_notes(values, model_directory),
         *script.notes,
         *found.notes,
-        *checks_adapters.remarks(values, adapters),
+        *checks_adapters.remarks(values, adapters, environ),
         *sessions.remarks(values),
         *checks_cache.remarks(values, environ),
     )

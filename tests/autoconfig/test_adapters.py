@@ -168,6 +168,18 @@ def test_pins_leave_a_place_for_others(tmp_path: Path) -> None:
     assert "2 adapters are pinned (a, b)" in errors(OPTION_ADAPTERS=given, OPTION_MAX_LORAS="2")
 
 
+def test_what_vllm_holds_itself_is_not_given_out_twice() -> None:
+    given = {"OPTION_ENABLE_LORA": "true", "OPTION_DEFAULT_MM_LORAS": '{"image": "/a", "audio": "/b"}'}
+    configured = resolved(**given)
+    assert (configured.values["max_loras"].value, told(configured).slots) == (6, 4)
+    assert told(resolved(**given, OPTION_MAX_LORAS="3", OPTION_MAX_CPU_LORAS="9")).cpu_slots == 7
+    assert "leaves no place beside those of option.default_mm_loras" in errors(**given, OPTION_MAX_LORAS="2")
+
+
+def test_vllms_switch_for_adapters_at_run_time_is_not_needed() -> None:
+    assert "POST /adapters works without it" in resolved(VLLM_ALLOW_RUNTIME_LORA_UPDATING="True").notes[0]
+
+
 def test_more_adapters_loaded_at_the_start_than_have_a_place_are_remarked(tmp_path: Path) -> None:
     given = ",".join(f"{name}={adapter(tmp_path / name)}" for name in "abcdef")
     notes = resolved(OPTION_LORA_MODULES=given, OPTION_MAX_CPU_LORAS="4").notes
