@@ -1,32 +1,27 @@
 """The one ASGI application: SageMaker's contract on the outside, vLLM's own OpenAI application on the inside.
 
-Whatever front end runs it, a request goes: route, admission, body, screening, schema, vLLM, reply, one log line.
+Whatever front end runs it, a request goes: route, admission, body, inference (inference.py), one log line.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Awaitable, Callable
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from autoconfig.settings import VERSION, ServingSettings
-from handlers import routes, salts, screening
+from handlers import routes
+from handlers.adapter_routes import AdapterRoutes
 from handlers.engine_port import EnginePort
 from handlers.errors import RequestError
-from handlers.exchange import CallerLeftError, Exchange, early_end
-from handlers.invocations import EngineCall, Invocations
+from handlers.exchange import CallerLeftError, EndedEarlyError, Exchange, early_end
+from handlers.inference import Inference
 from handlers.metrics import RequestMetrics
-from handlers.reply import Reply
 from handlers.request_log import RequestLog
-from handlers.tgi_reply import TokenNames
 
 logger = logging.getLogger("lmi")
-_FORWARDED = (b"accept", b"authorization", b"traceparent", b"tracestate", b"x-request-id", b"user-agent")
-"""Headers vLLM may see. Others of its own would steer the engine (X-data-parallel-rank, X-Vllm-Priority)."""
 
 
 class Application:
@@ -36,15 +31,15 @@ class Application:
         self,
         engine: EnginePort,
         settings: ServingSettings,
-        task: Literal["generate", "embed", "pooling"],
-        model_names: tuple[str, ...],
+        inference: Inference,
+        adapters: AdapterRoutes,
         metrics: RequestMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._settings = settings
-        self._model_names = frozenset((*model_names, "model"))
-        self._invocations = Invocations(settings, task, TokenNames(engine.tokenizer))
+        self._inference = inference
+        self._adapters = adapters
         self._metrics = metrics
         self._log = RequestLog(settings.log_requests)
         self._clock = clock
@@ -97,15 +92,22 @@ class Application:
         elif route.kind == "read":
             if exchange.path == "/metrics":
                 await self._metrics.refresh()
-            await self._call(exchange, EngineCall(exchange.path, b""), scope, b"")
+            await self._in_time(exchange, self._inference.read(exchange, scope))
         else:
-            await self._infer(exchange, route, scope)
+            await self._work(exchange, route, scope)
 
-    async def _infer(self, exchange: Exchange, route: routes.Route, scope: Scope) -> None:
+    async def _work(self, exchange: Exchange, route: routes.Route, scope: Scope) -> None:
         if self._draining:
             raise early_end("shutdown", 0)
         if self._engine.dead():
             raise RequestError(503, "The engine has failed; the container is restarting.")
+        self._inference.check_model(route)
+        if route.kind == "adapters":
+            await self._in_time(exchange, self._adapters.answer(exchange))
+        else:
+            await self._infer(exchange, route, scope)
+
+    async def _infer(self, exchange: Exchange, route: routes.Route, scope: Scope) -> None:
         limit = self._settings.max_concurrent_requests
         if len(self._in_flight) >= limit:
             raise RequestError(429, f"{limit} requests are in flight, the limit of this server; retry shortly.")
@@ -113,15 +115,24 @@ class Application:
         self._metrics.in_flight.set(len(self._in_flight))
         try:
             body = await self._body(exchange)
-            if route.kind == "upload":
-                content_type = exchange.headers.get(b"content-type", b"")
-                await self._call(exchange, EngineCall(exchange.path, body), scope, content_type)
-            else:
-                call = self._schema(exchange, route, body)
-                await self._call(exchange, call, scope, b"application/json")
+            answer = self._inference.upload if route.kind == "upload" else self._inference.json
+            await self._in_time(exchange, answer(exchange, route, scope, body))
         finally:
             self._in_flight.discard(exchange)
             self._metrics.in_flight.set(len(self._in_flight))
+
+    async def _in_time(self, exchange: Exchange, work: Awaitable[None]) -> None:
+        """Let an exchange be worked on for as long as a request may take, and tell its caller where it was ended."""
+        timeout = self._settings.predict_timeout_seconds
+        deadline = asyncio.get_running_loop().call_later(timeout, exchange.end, "deadline")
+        try:
+            await work
+        except EndedEarlyError:
+            pass
+        finally:
+            deadline.cancel()
+        if exchange.ended is not None and exchange.ended != "caller left":
+            await exchange.fail(early_end(exchange.ended, timeout))
 
     async def _body(self, exchange: Exchange) -> bytes:
         """Read the body in the time a request has: one that never arrives must not keep its place for ever."""
@@ -131,47 +142,6 @@ class Application:
                 return await exchange.read_body(self._settings.max_request_bytes)
         except TimeoutError:
             raise RequestError(408, f"The request body did not arrive within {seconds:g} s.") from None
-
-    def _schema(self, exchange: Exchange, route: routes.Route, body: bytes) -> EngineCall:
-        """Choose what to ask of vLLM; everything that can be refused before it is asked is refused here."""
-        if route.model is not None and route.model not in self._model_names:
-            raise RequestError(404, f"The model `{route.model[:100]}` does not exist.", "model")
-        if adapter := exchange.header(b"x-amzn-sagemaker-adapter-identifier"):
-            raise RequestError(404, f"The adapter `{adapter[:100]}` does not exist.")
-        text = screening.decode(body, exchange.header(b"content-type"))
-        payload = screening.parse_object(text)
-        screening.check_fields(payload, self._engine.vocabulary_size)
-        constrained = screening.constrained(payload)
-        if constrained:
-            screening.check_constraints(payload, text)
-        text = salts.with_salt_hashed(payload, text)
-        if route.kind == "json":
-            call = EngineCall(exchange.path, text)
-        else:
-            call = self._invocations.call(payload, text, exchange.header(b"accept"))
-        return replace(call, constrained=True) if constrained else call
-
-    async def _call(self, exchange: Exchange, call: EngineCall, scope: Scope, content_type: bytes) -> None:
-        """Drive vLLM's application for one request, until it is done or has to end early."""
-        headers = [(name, exchange.headers[name]) for name in _FORWARDED if name in exchange.headers]
-        headers += [(b"content-type", content_type), (b"content-length", str(len(call.body)).encode())]
-        inner = {
-            **scope,
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "path": call.path,
-            "raw_path": call.path.encode(),
-            "headers": headers,
-            "state": {},
-        }
-        reply = Reply(exchange, call.rewrite, call.constrained)
-        timeout = self._settings.predict_timeout_seconds
-        deadline = asyncio.get_running_loop().call_later(timeout, exchange.end, "deadline")
-        try:
-            await self._engine.app(inner, exchange.replay(call.body), reply)
-        finally:
-            deadline.cancel()
-        if exchange.ended is not None and exchange.ended != "caller left":
-            await exchange.fail(early_end(exchange.ended, timeout))
 
     def _record(self, exchange: Exchange, route: routes.Route | None) -> None:
         if route is None or route.kind in ("ping", "read", "version"):

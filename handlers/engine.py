@@ -4,10 +4,12 @@ The only module that imports vllm (0.32): when a release moves something, it is 
 """
 
 import asyncio
+import copy
 import functools
 import logging
 import types
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -37,6 +39,8 @@ from handlers.engine_log import RequestTalk
 from handlers.errors import AdapterRefusedError, EngineRefusedError, one_line
 
 logger = logging.getLogger("lmi")
+Seen = Callable[[list[int] | None, str | None], None]
+"""What is told of a request: its prompt's tokens, None where they are not all of it, and its final cache salt."""
 _UTILITY_FAILED = "Call to add_lora method failed: "
 """What vLLM 0.32 puts before the words of an adapter's refusal."""
 
@@ -73,6 +77,11 @@ class Engine:
     def tokenizer(self) -> Any:
         """The fast tokenizer (`tokenizers.Tokenizer`) the engine decodes with, or None where it has none."""
         return getattr(self.client.renderer.tokenizer, "_tokenizer", None)
+
+    @functools.cached_property
+    def formatting_tokenizer(self) -> Any:
+        """A copy of the model's tokenizer for custom formatters: a fast one cannot be used by two threads at once."""
+        return copy.deepcopy(self.client.renderer.tokenizer)
 
     async def load_adapter(self, key: str, number: int, directory: str) -> None:
         """Read an adapter's weights; `key` is then a model of vLLM's application. See LoraEngine."""
@@ -130,8 +139,10 @@ def without_tiers(namespace: Namespace, reason: str) -> None:
     namespace.kv_transfer_config = None
 
 
-async def start(namespace: Namespace, tiers: CacheSettings | None) -> Engine:
+async def start(namespace: Namespace, tiers: CacheSettings | None, seen: Seen | None = None) -> Engine:
     """Load the model, upon its KV cache tiers where it can, and build vLLM's application around it.
+
+    `seen` is told of every request on its way into the engine.
 
     The same Namespace feeds the engine and the application, and the configuration is made first: it merges the
     reasoning parser into the Namespace.
@@ -152,8 +163,8 @@ async def start(namespace: Namespace, tiers: CacheSettings | None) -> Engine:
             raise
         without_tiers(namespace, "the cache server went away while the model was loading")
         client, tiers = _client(namespace, _configuration(namespace)), None
-    if config.lora_config or (tiers and tiers.salt):
-        salt_requests(client, tiers.salt if tiers else "")
+    if config.lora_config or seen or (tiers and tiers.salt):
+        salt_requests(client, tiers.salt if tiers else "", seen)
     talk = RequestTalk((VLLMClientError, ValueError, TypeError), (EngineDeadError,))
     for handler in logging.getLogger("vllm").handlers:
         handler.addFilter(talk)
@@ -189,7 +200,7 @@ def _client(namespace: Namespace, config: VllmConfig) -> AsyncLLM:
     )
 
 
-def salt_requests(client: AsyncLLM, tier_salt: str) -> None:
+def salt_requests(client: AsyncLLM, tier_salt: str, seen: Seen | None = None) -> None:
     """Salt the KV cache entries of every request with its tiers' salt and its adapter, whatever route it came by.
 
     LMCache 0.5.6 has no adapter in its keys, so two would answer from each other's entries without.
@@ -200,6 +211,8 @@ def salt_requests(client: AsyncLLM, tier_salt: str) -> None:
     async def add_salted(request: EngineCoreRequest) -> None:
         adapter = request.lora_request.lora_name if request.lora_request else ""
         request.cache_salt = salts.combined(tier_salt, adapter, request.cache_salt)
+        if seen:
+            seen(None if request.mm_features else request.prompt_token_ids, request.cache_salt)
         await add_request(request)
 
     client.engine_core.add_request_async = add_salted

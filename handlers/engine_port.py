@@ -5,29 +5,6 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp
 
 
-class EnginePort(Protocol):
-    """A loaded model behind an OpenAI-style ASGI application."""
-
-    @property
-    def app(self) -> ASGIApp:
-        """The application that answers `/v1/...`."""
-
-    @property
-    def tokenizer(self) -> Any:
-        """A `tokenizers.Tokenizer`, or None."""
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Token ids are below this."""
-
-    @property
-    def version(self) -> str:
-        """The engine's version."""
-
-    def dead(self) -> bool:
-        """Tell whether it can never answer again."""
-
-
 class LoraEngine(Protocol):
     """What the adapter registry asks of an engine. `key` is what a request's `model` says to be answered by it."""
 
@@ -45,3 +22,30 @@ class LoraEngine(Protocol):
 
     async def pin_adapter(self, number: int) -> None:
         """Keep a loaded adapter in its slot until it is unloaded."""
+
+
+class EnginePort(LoraEngine, Protocol):
+    """A loaded model behind an OpenAI-style ASGI application."""
+
+    @property
+    def app(self) -> ASGIApp:
+        """The application that answers `/v1/...`."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """A `tokenizers.Tokenizer`, or None."""
+
+    @property
+    def formatting_tokenizer(self) -> Any:
+        """The tokenizer custom formatters are given, Hugging Face's class; they use it in threads of their own."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids are below this."""
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+
+    def dead(self) -> bool:
+        """Tell whether it can never answer again."""

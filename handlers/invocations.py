@@ -45,8 +45,6 @@ class Invocations:
 
     def call(self, payload: dict[str, Any], body: bytes, accept: str) -> EngineCall:
         """Choose the call for a body; raise RequestError (400) for one of no known schema."""
-        if payload.get("requestType") in ("NEW_SESSION", "CLOSE"):
-            raise RequestError(400, "Stateful sessions are not enabled on this server.", "requestType")
         if "inputs" in payload:
             return self._lmi(payload, accept)
         path = next((path for key, path in _BY_KEY if key in payload), None)

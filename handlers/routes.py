@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["ping", "version", "invocations", "json", "upload", "read"]
+Kind = Literal["ping", "version", "invocations", "json", "upload", "read", "adapters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,10 @@ _INFERENCE = (
 )
 _UPLOADS = ("/v1/audio/transcriptions", "/v1/audio/translations")
 _READ = ("/v1/models", "/metrics", "/load")
+_ADAPTERS = re.compile(r"(?:/models/.+)?/adapters(?:/.*)?")
 _LMI = re.compile(r"/(?:predictions/(?P<prediction>[^/]+)|models/(?P<model>.+)/invoke)")
+_MANAGEMENT = Route("adapters", _GET | {"POST", "DELETE"}, "/adapters")
+"""An adapter's name may hold anything, so what follows is read from the path as it came (`adapter_routes`)."""
 _FIXED: dict[str, Route] = {
     "/ping": Route("ping", frozenset({"GET", "POST", "HEAD"}), "/ping"),
     "/health": Route("ping", _GET, "/health"),
@@ -72,6 +75,6 @@ def find(path: str) -> Route | None:
         return fixed
     alias = _LMI.fullmatch(path)
     if alias is None:
-        return None
+        return _MANAGEMENT if _ADAPTERS.fullmatch(path) else None
     label = "/predictions/{model}" if alias["prediction"] else "/models/{model}/invoke"
     return Route("invocations", _POST, label, alias["prediction"] or alias["model"])

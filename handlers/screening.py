@@ -77,8 +77,6 @@ def check_constraints(payload: dict[str, Any], body: bytes) -> None:
 
 def check_fields(payload: dict[str, Any], vocabulary_size: int) -> None:
     """Refuse (400) fields that address this server's internals, and token ids outside the vocabulary."""
-    if payload.get("adapters"):
-        raise RequestError(404, "The adapter named in `adapters` does not exist.", "adapters")
     extra = payload.get("vllm_xargs")
     for name in _SERVER_SIDE:
         if payload.get(name) is not None or (isinstance(extra, dict) and name in extra):

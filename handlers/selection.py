@@ -52,4 +52,3 @@ def _elsewhere(exchange: Exchange, payload: dict[str, Any], base_names: frozense
 
 def _unless_base(name: str, base_names: frozenset[str]) -> str:
     return BASE if name in base_names else name
-

@@ -16,7 +16,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 import uvicorn
@@ -24,8 +24,11 @@ import uvloop
 
 from autoconfig.settings import CacheSettings, WorkerPlan
 from handlers import cache
-from handlers.errors import EngineRefusedError, one_line
+from handlers.errors import EngineRefusedError, ScriptError, SessionsError, one_line
 from handlers.log_format import configure
+
+if TYPE_CHECKING:
+    from handlers.assembly import Preparation
 
 STOPPED, BAD_CONFIGURATION, ENGINE_FAILED = 0, 2, 4
 _CHECK_SECONDS = 0.5
@@ -84,10 +87,13 @@ def main(arguments: list[str], status: Status) -> int:
     except OSError as error:
         return _fail(status, f"cannot listen on {plan.host}:{plan.port}: {error.strerror}", BAD_CONFIGURATION)
     status.phase("importing vLLM")
-    from handlers import engine  # seconds of imports, after the port is known to be free and the phase is told
+    # Seconds of imports, after the port is known to be free and the phase is told.
+    from handlers import engine
+    from handlers.assembly import Preparation
 
     try:
         namespace = engine.parse(plan.engine_arguments)
+        prepared = Preparation.of(plan)
         tiers = plan.cache
         if tiers:
             if cache.read_status(tiers).state != "up":
@@ -95,9 +101,9 @@ def main(arguments: list[str], status: Status) -> int:
             if reason := cache.wait(tiers):
                 engine.without_tiers(namespace, reason)
                 tiers = None
-        code: int = uvloop.run(serve(plan, namespace, tiers, listener, status))
+        code: int = uvloop.run(serve(plan, namespace, tiers, prepared, listener, status))
         return code
-    except EngineRefusedError as error:
+    except (EngineRefusedError, ScriptError, SessionsError) as error:
         return _fail(status, str(error), BAD_CONFIGURATION)
     except Exception as error:  # the boundary of the process: the traceback is in the log, one line goes up
         logger.exception("the engine failed to start")
@@ -105,22 +111,22 @@ def main(arguments: list[str], status: Status) -> int:
 
 
 async def serve(
-    plan: WorkerPlan, namespace: Namespace, tiers: CacheSettings | None, listener: socket.socket, status: Status
-) -> int:
+    plan: WorkerPlan, namespace: Namespace, tiers: CacheSettings | None, prepared: "Preparation",
+    listener: socket.socket, status: Status,
+) -> int:  # fmt: skip
     """Load the model, answer requests, and stop on SIGTERM (drained) or when the engine dies."""
     from prometheus_client import REGISTRY
 
     from handlers import engine
-    from handlers.app import Application
-    from handlers.cache_metrics import CacheMetrics
-    from handlers.metrics import RequestMetrics
+    from handlers.assembly import assemble
 
     status.phase("loading the model")
-    loaded = await engine.start(namespace, tiers)
+    loaded = await engine.start(namespace, tiers, prepared.affinity.seen if prepared.affinity else None)
+    if plan.adapters and plan.adapters.sources:
+        status.phase("reading the adapters")
     settings = plan.serving
-    tiers_told = CacheMetrics(REGISTRY, plan.cache, connected=loaded.tiers is not None) if plan.cache else None
-    metrics = RequestMetrics(REGISTRY, settings.max_concurrent_requests, tiers_told)
-    app = Application(loaded, settings, plan.task, plan.model_names, metrics)
+    assembly = await assemble(plan, prepared, loaded, REGISTRY, tiers=loaded.tiers is not None)
+    app = assembly.app
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -148,6 +154,7 @@ async def serve(
         await asyncio.wait([serving], timeout=_CHECK_SECONDS)
     if not serving.done():
         return await _after_death(server, serving, status)
+    await assembly.close()
     await loaded.shutdown()
     return STOPPED
 

@@ -10,9 +10,16 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from autoconfig.settings import ServingSettings
+from autoconfig.settings import AdapterSettings, ServingSettings, SessionSettings
+from handlers.adapter_routes import AdapterRoutes
+from handlers.adapters import Adapters
 from handlers.app import Application
+from handlers.inference import Extensions, Inference
+from handlers.invocations import Invocations
 from handlers.metrics import RequestMetrics
+from handlers.scripts import Scripts, load
+from handlers.sessions import Sessions
+from handlers.tgi_reply import TokenNames
 from tests.timing import LONG_SECONDS
 
 
@@ -26,6 +33,16 @@ class FakeEngine:
     version: str = "0"
     died: bool = False
     calls: list[tuple[str, bytes]] = field(default_factory=list)
+    formatting_tokenizer: Any = None
+
+    async def load_adapter(self, key: str, number: int, directory: str) -> None:
+        pass
+
+    async def unload_adapter(self, key: str, number: int) -> None:
+        pass
+
+    async def pin_adapter(self, number: int) -> None:
+        pass
 
     def dead(self) -> bool:
         return self.died
@@ -77,11 +94,22 @@ def never_answers() -> FakeEngine:
     return FakeEngine(answer)
 
 
-def application(engine: FakeEngine, **settings: Any) -> Application:
+def application(
+    engine: FakeEngine,
+    *,
+    adapters: AdapterSettings | None = None,
+    sessions: SessionSettings | None = None,
+    script: Scripts | None = None,
+    metrics: RequestMetrics | None = None,
+    **settings: Any,
+) -> Application:
     """Return the application over an engine, with settings that differ from the defaults."""
-    serving = ServingSettings(**settings)
-    metrics = RequestMetrics(CollectorRegistry(), serving.max_concurrent_requests)
-    return Application(engine, serving, "generate", ("tiny", "lmi"), metrics)
+    serving, names = ServingSettings(**settings), ("tiny", "lmi")
+    registry = Adapters(adapters, engine, names, None, load) if adapters else None
+    invocations = Invocations(serving, "generate", TokenNames(engine.tokenizer))
+    inference = Inference(engine, serving, names, invocations, Extensions(Sessions(sessions), registry, script))
+    metrics = metrics or RequestMetrics(CollectorRegistry(), serving.max_concurrent_requests)
+    return Application(engine, serving, inference, AdapterRoutes(registry, names), metrics)
 
 
 @dataclass

@@ -30,7 +30,7 @@ def test_a_dead_engine_fails_ping_and_refuses_requests() -> None:
 
 @pytest.mark.parametrize(
     ("path", "method", "status"),
-    [("/nope", "POST", 404), ("/invocations", "GET", 405), ("/adapters", "POST", 404), ("/pause", "POST", 404),
+    [("/nope", "POST", 404), ("/invocations", "GET", 405), ("/adapters", "POST", 400), ("/pause", "POST", 404),
      ("/v1/load_lora_adapter", "POST", 404), ("/predictions/other", "POST", 404)],
 )  # fmt: skip
 def test_what_is_not_offered_is_refused_and_never_reaches_the_engine(path: str, method: str, status: int) -> None:

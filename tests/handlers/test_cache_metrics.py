@@ -12,11 +12,10 @@ from threading import Thread
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from autoconfig.settings import CacheSettings, CacheStatus, ServingSettings
-from handlers.app import Application
+from autoconfig.settings import CacheSettings, CacheStatus
 from handlers.cache_metrics import LOOK_SECONDS, CacheMetrics
 from handlers.metrics import RequestMetrics
-from tests.handlers.asgi import answers, call
+from tests.handlers.asgi import answers, application, call
 from tests.timing import assert_within, seconds_of
 
 SAID = Path(__file__).parent / "lmcache" / "metrics.txt"
@@ -64,8 +63,7 @@ def told(tmp_path: Path, port: int, status: CacheStatus | str, ranks: int = 1) -
     registry = CollectorRegistry()
     vllm_counts(registry)
     metrics = RequestMetrics(registry, 1, CacheMetrics(registry, settings, connected=True))
-    app = Application(answers({}), ServingSettings(), "generate", ("m",), metrics)
-    assert call(app, path="/metrics", method="GET").status == 200
+    assert call(application(answers({}), metrics=metrics), path="/metrics", method="GET").status == 200
     samples = [sample for family in registry.collect() for sample in family.samples]
     named = {f"{s.name}{s.labels.get('tier', '')}": s.value for s in samples if s.name.startswith("lmi_cache_")}
     return {name.removeprefix("lmi_cache_"): value for name, value in named.items()}

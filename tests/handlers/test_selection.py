@@ -14,7 +14,7 @@ BASE_NAMES = frozenset(("", "tiny", "lmi"))
 
 
 def chosen(payload: dict[str, Any], header: str = "", query: str = "") -> str | tuple[str, ...]:
-    async def nothing(*_: Message) -> Message:
+    async def nothing(*_: Message) -> Any:
         raise AssertionError
 
     scope = {
@@ -33,8 +33,11 @@ def test_the_header_beats_the_body_which_beats_its_model_which_beats_the_query()
     assert chosen({}) == ""
 
 
-@pytest.mark.parametrize("payload", [{"model": "tiny"}, {"model": ""}, {"model": 3}, {"model": []}, {"adapters": "lmi"},
-                                     {"adapters": None}, {"adapters": []}, {"adapters": [None]}, {"adapters": ""}])  # fmt: skip
+@pytest.mark.parametrize(
+    "payload",
+    [{"model": "tiny"}, {"model": ""}, {"model": 3}, {"model": []}, {"adapters": "lmi"}, {"adapters": None},
+     {"adapters": []}, {"adapters": [None]}, {"adapters": ""}],
+)  # fmt: skip
 def test_the_base_models_names_and_no_name_mean_the_base_model(payload: dict[str, Any]) -> None:
     assert chosen(payload) == selection.BASE
     assert chosen({"model": "m"}, "tiny") == selection.BASE

@@ -1,0 +1,237 @@
+"""One inference request from its body to its reply: session, adapter, formatters, schema, vLLM.
+
+Everything that can be refused before vLLM is asked is refused here, with the status the mistake deserves.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+from starlette.types import Scope
+
+from autoconfig.settings import ServingSettings
+from handlers import batch, salts, screening, selection
+from handlers.adapters import Adapters, Lease
+from handlers.custom_handle import CustomHandle
+from handlers.engine_port import EnginePort
+from handlers.errors import RequestError
+from handlers.exchange import Exchange
+from handlers.formatting import Formatters, RequestContext
+from handlers.invocations import EngineCall, Invocations
+from handlers.model_list import ModelList
+from handlers.reply import Reply
+from handlers.routes import Route
+from handlers.scripts import Scripts
+from handlers.session_affinity import SessionAffinity
+from handlers.sessions import Sessions
+from handlers.user_functions import Function
+
+_FORWARDED = (b"accept", b"authorization", b"traceparent", b"tracestate", b"x-request-id", b"user-agent")
+"""Headers vLLM may see. Others of its own would steer the engine (X-data-parallel-rank, X-Vllm-Priority)."""
+_FORMATTED = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"},
+)
+"""The routes a `model.py` has its say on, beside /invocations and its aliases: those that answer from the model."""
+_ANY_MODEL = "model"
+"""What LMI's documentation calls the model in paths."""
+_BASE = Lease(key="", name="", shown="", scripts=None)
+"""What a request for the base model holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: its body as it came, parsed and as JSON text, and whose conversation it belongs to."""
+
+    route: Route
+    scope: Scope
+    body: bytes
+    payload: dict[str, Any] = field(default_factory=dict)
+    text: bytes = b""
+    refusal: RequestError | None = None
+    """Why the body is no JSON object; a script may know what to do with it all the same."""
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What a request may pass by on its way to the engine; None for what this server does without."""
+
+    sessions: Sessions
+    adapters: Adapters | None = None
+    script: Scripts | None = None
+    """The base model's."""
+    affinity: SessionAffinity | None = None
+    script_options: Mapping[str, str] = field(default_factory=dict)
+    """What a custom handler reads of the configuration."""
+
+
+class Inference:
+    """The way of a request through one model, its adapters and its scripts."""
+
+    def __init__(
+        self,
+        engine: EnginePort,
+        settings: ServingSettings,
+        model_names: tuple[str, ...],
+        invocations: Invocations,
+        extensions: Extensions,
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._base_names = frozenset((*model_names, selection.BASE))
+        self._invocations = invocations
+        self._sessions = extensions.sessions
+        self._adapters = extensions.adapters
+        self._affinity = extensions.affinity
+        self._script = extensions.script
+        self._script_options = extensions.script_options
+
+    def check_model(self, route: Route) -> None:
+        """Refuse (404) a model that LMI's aliases name in the path and this server does not have."""
+        if route.model is not None and route.model not in self._base_names and route.model != _ANY_MODEL:
+            raise RequestError(404, f"The model `{route.model[:100]}` does not exist.", "model")
+
+    async def read(self, exchange: Exchange, scope: Scope) -> None:
+        """Answer a GET of vLLM's own; what it lists as models is told by their callers' names."""
+        models = ModelList(self._adapters) if exchange.path == "/v1/models" and self._adapters else None
+        await self.call(exchange, EngineCall(exchange.path, b"", models), scope, b"")
+
+    async def upload(self, exchange: Exchange, _route: Route, scope: Scope, body: bytes) -> None:
+        """Answer a request whose body is a form with a file."""
+        if selection.chosen(exchange, {}, self._base_names):
+            raise RequestError(400, f"{exchange.path} answers from the base model only; leave the adapter out.")
+        await self._begin_session(exchange)
+        await self.call(exchange, EngineCall(exchange.path, body), scope, exchange.headers.get(b"content-type", b""))
+
+    async def json(self, exchange: Exchange, route: Route, scope: Scope, body: bytes) -> None:
+        """Answer a request whose body is JSON.
+
+        Raises:
+            RequestError: what is wrong with the request, before anything of the reply was sent.
+            EndedEarlyError: the exchange had to end while it waited for its adapter or its formatter.
+        """
+        request = self._read(exchange, Request(route, scope, body))
+        if route.kind == "invocations" and self._sessions.opens_or_closes(request.payload):
+            await self._sessions.manage(exchange, request.payload)
+            return
+        names = selection.chosen(exchange, request.payload, self._base_names)
+        self._check_adapters(request.payload, names)
+        if request.refusal and not names and self._script is None:
+            raise request.refusal
+        request = replace(request, session=await self._begin_session(exchange))
+        if isinstance(names, str):
+            await self.one(exchange, request, names)
+        else:
+            await batch.answer(exchange, request, names, self.one)
+
+    async def one(self, exchange: Exchange, request: Request, name: str) -> None:
+        """Answer a request with one adapter, or with the base model."""
+        async with self._lease(exchange, name) as lease:
+            exchange.adapter = lease.shown
+            formatters = None
+            scripts = lease.scripts.over(self._script) if lease.scripts else self._script
+            if scripts is not None and (request.route.kind == "invocations" or exchange.path in _FORMATTED):
+                context = _context(exchange, request, lease)
+                if scripts.handle and await self._handle(scripts.handle).answer(exchange, request.body, context):
+                    return
+                formatters = Formatters(scripts, self._engine.formatting_tokenizer, context)
+                request = await self._formatted(exchange, request, formatters)
+            if request.refusal:
+                raise request.refusal
+            call = self._schema(exchange, request, lease.key)
+            await self.call(exchange, call, request.scope, b"application/json", lease, formatters)
+
+    async def call(
+        self,
+        exchange: Exchange,
+        call: EngineCall,
+        scope: Scope,
+        content_type: bytes,
+        lease: Lease = _BASE,
+        formatters: Formatters | None = None,
+    ) -> None:
+        """Drive vLLM's application for one request, until it is done or has to end early."""
+        headers = [(name, exchange.headers[name]) for name in _FORWARDED if name in exchange.headers]
+        headers += [(b"content-type", content_type), (b"content-length", str(len(call.body)).encode())]
+        inner = {
+            **scope,
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "path": call.path,
+            "raw_path": call.path.encode(),
+            "headers": headers,
+            "state": {},
+        }
+        renamed = (lease.key, lease.shown) if lease.key else None
+        reply = Reply(exchange, call.rewrite, call.constrained, formatters, renamed)
+        await self._engine.app(inner, exchange.replay(call.body), reply)
+
+    async def _begin_session(self, exchange: Exchange) -> str:
+        session = await self._sessions.begin(exchange)
+        if session and self._affinity:
+            self._affinity.serving(session)
+        return session
+
+    def _check_adapters(self, payload: dict[str, Any], names: str | tuple[str, ...]) -> None:
+        """Refuse adapters that do not exist; without any, vLLM tells of a `model` that does not."""
+        for name in {names} if isinstance(names, str) else set(names):
+            known = self._adapters.known(name) if self._adapters else name == payload.get("model")
+            if name and not known:
+                raise RequestError(404, f"The adapter `{name[:100]}` does not exist.")
+
+    @contextlib.asynccontextmanager
+    async def _lease(self, exchange: Exchange, name: str) -> AsyncIterator[Lease]:
+        if not name or self._adapters is None:
+            yield _BASE
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            yield await exchange.unless_ended(stack.enter_async_context(self._adapters.lease(name)))
+
+    def _read(self, exchange: Exchange, request: Request) -> Request:
+        """Parse a request's body, or keep why it cannot be."""
+        try:
+            text = screening.decode(request.body, exchange.header(b"content-type"))
+            return replace(request, payload=screening.parse_object(text), text=text)
+        except RequestError as refusal:
+            return replace(request, refusal=refusal)
+
+    async def _formatted(self, exchange: Exchange, request: Request, formatters: Formatters) -> Request:
+        """Return the request as its input formatter has it, screened like any other."""
+        if request.refusal and not formatters.reads_body:
+            raise request.refusal
+        payload = await exchange.unless_ended(formatters.input(request.payload))
+        if payload is request.payload:
+            return request
+        text = orjson.dumps(payload)
+        return replace(request, payload=screening.parse_object(text), text=text, refusal=None)
+
+    def _handle(self, function: Function) -> CustomHandle:
+        return CustomHandle(function, self._script_options)
+
+    def _names_other(self, model: Any) -> bool:
+        """Tell whether a body names something else than the base model, which its header or `adapters` overruled."""
+        return isinstance(model, str) and model not in self._base_names
+
+    def _schema(self, exchange: Exchange, request: Request, key: str) -> EngineCall:
+        """Choose what to ask of vLLM; `key` is the engine's name of the adapter."""
+        payload, text = request.payload, request.text
+        screening.check_fields(payload, self._engine.vocabulary_size)
+        constrained = screening.constrained(payload)
+        if constrained:
+            screening.check_constraints(payload, text)
+        if key or (self._adapters and self._names_other(payload.get("model"))):
+            payload = {**payload, "model": key}
+            payload.pop("adapters", None)
+            text = orjson.dumps(payload)
+        text = salts.with_salt_hashed(payload, text)
+        if request.route.kind == "json":
+            call = EngineCall(exchange.path, text)
+        else:
+            call = self._invocations.call(payload, text, exchange.header(b"accept"))
+        return replace(call, constrained=True) if constrained else call
+
+
+def _context(exchange: Exchange, request: Request, lease: Lease) -> RequestContext:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers.items()}
+    return RequestContext(headers, lease.shown, request.session, exchange.inference_id, request.body)
