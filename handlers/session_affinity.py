@@ -69,10 +69,19 @@ class SessionAffinity:
         try:
             while True:
                 await asyncio.sleep(self._seconds())
-                if prefixes := self._due():
-                    await asyncio.to_thread(self._look_up, prefixes)
+                await self.look_up()
         finally:
             self._stopping = True
+
+    async def look_up(self) -> None:
+        """Look the prompts of all live sessions up once, in a thread."""
+        if prefixes := self._due():
+            await asyncio.to_thread(self._look_up, prefixes)
+
+    @property
+    def kept_tokens(self) -> int:
+        """How many tokens are kept warm."""
+        return self._tokens
 
     def _due(self) -> tuple[Prefix, ...]:
         for session in [session for session in self._prefixes if not self._alive(session)]:

@@ -80,6 +80,10 @@ class Sessions:
         self._use(self._kept, name)
         return name
 
+    def __len__(self) -> int:
+        """Count the sessions, with those that have expired since they were last looked at."""
+        return len(self._kept.table) if self._kept else 0
+
     def alive(self, name: str) -> bool:
         """Tell whether a session could be used now."""
         return self._kept is not None and self._kept.table.standing(name, self._now()) == "alive"
