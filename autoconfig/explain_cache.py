@@ -1,16 +1,17 @@
 """Shows a CachePlan: what a token takes, what the engine holds, and what the tiers below it would."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from autoconfig.advice import tokens
+from autoconfig.advice import advice, tokens
 from autoconfig.lmcache.launch import CacheLaunch
 from autoconfig.masking import masked
 from autoconfig.plan import CachePlan
 from autoconfig.tiers import gib
 
 ASKED = "option.lmcache_auto_config=true"
+CHUNK = "tokens that are kept and found together"
 
 
 def cache_rows(plan: CachePlan, launch: CacheLaunch | None = None) -> Iterator[list[str]]:
@@ -39,18 +40,26 @@ def cache_rows(plan: CachePlan, launch: CacheLaunch | None = None) -> Iterator[l
         disk_reasons = disk_reasons[1:]
     yield from (["", "", reason] for reason in disk_reasons)
     if not plan.off:
-        yield ["chunk", str(plan.chunk_tokens), "tokens that are kept and found together"]
-    yield from (["when it pays" if number == 0 else "", "", line] for number, line in enumerate(plan.advice))
+        yield ["chunk", str(plan.chunk_tokens), CHUNK]
+    yield from _advice(plan.advice)
+
+
+def _advice(lines: Iterable[str]) -> Iterator[list[str]]:
+    yield from (["" if number else "when it pays", "", line] for number, line in enumerate(lines))
 
 
 def _described(plan: CachePlan, launch: CacheLaunch) -> Iterator[list[str]]:
-    sizes = (launch.cpu_bytes, launch.disk_bytes)
-    for name, size, kept in zip(("RAM tier", "disk tier"), sizes, launch.kept_bytes, strict=True):
-        if size:
-            held = f"keeps {tokens(kept // plan.bytes_per_token)} tokens, as {launch.config.origin} says"
-            yield [name, gib(size), held]
-    if launch.config.remote_url:
-        yield ["remote tier", "", f"{masked(launch.config.remote_url)}, which others may share"]
+    config = launch.config
+    in_ram, on_disk = (kept // plan.bytes_per_token for kept in launch.kept_bytes)
+    says = f"as {config.origin} says"
+    keeps = f"keeps {tokens(in_ram)} tokens" if config.local_cpu else "passes through, and keeps nothing"
+    yield ["RAM tier", gib(launch.cpu_bytes), f"{keeps}, {says}"]
+    if launch.disk_bytes:
+        yield ["disk tier", gib(launch.disk_bytes), f"keeps {tokens(on_disk)} tokens, {says}"]
+    if config.remote_url:
+        yield ["remote tier", "", f"{masked(config.remote_url)}, which others may share"]
+    yield ["chunk", str(config.chunk_size), CHUNK]
+    yield from _advice(advice(plan.engine.tokens, in_ram, on_disk, plan.copies, remote=bool(config.remote_url)))
 
 
 def _engine(plan: CachePlan) -> tuple[str, str]:

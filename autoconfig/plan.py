@@ -4,7 +4,6 @@ What is planned never takes more RAM than is available less what the engine, the
 """
 
 from dataclasses import dataclass, replace
-from math import ceil
 
 from autoconfig.advice import advice, tokens
 from autoconfig.disk_tier import disk_tier
@@ -12,7 +11,7 @@ from autoconfig.engine_cache import GIB, EngineCache, EngineUse, engine_cache, t
 from autoconfig.host import HostFacts
 from autoconfig.host_disks import DiskPlace, DiskProbe
 from autoconfig.model import ModelFacts
-from autoconfig.tiers import CacheWishes, gib, in_tenths, ram_tier
+from autoconfig.tiers import CacheWishes, gib, in_tenths, least_gib, ram_tier
 from autoconfig.watermark import kept_bytes
 
 # Judgements, to be tuned by measurement. LMCache's unit is the chunk; this many at least are in flight between the
@@ -118,7 +117,7 @@ def _too_small(size: int, wishes: CacheWishes, plan: CachePlan) -> str:
     if size >= CHUNKS_IN_FLIGHT * chunk:
         return ""
     held = f"{tokens(size // plan.bytes_per_token)} tokens, {size // chunk} chunks of {plan.chunk_tokens}"
-    least = ceil(CHUNKS_IN_FLIGHT * chunk / GIB * 10) / 10
+    least = least_gib(CHUNKS_IN_FLIGHT * chunk)
     needed = f"{CHUNKS_IN_FLIGHT} chunks, which may be on their way at once, take {least:,.1f} GiB"
     capped = wishes.max_cpu_bytes is not None and wishes.max_cpu_bytes < CHUNKS_IN_FLIGHT * chunk
     remedy = f"; set option.lmcache_max_cpu_gb={least:g} at least" if capped else ""

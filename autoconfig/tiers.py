@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
 from autoconfig.advice import tokens
 from autoconfig.engine_cache import GIB, EngineUse, prompt_bytes, token_bytes
@@ -128,6 +128,11 @@ def in_tenths(size: int) -> int:
     """Round down to a tenth of a GiB; never to whole ones, which would make a small cache none."""
     # One more, because a tenth of a GiB is no whole number of bytes: 44.8 GiB are to stay 44.8.
     return min(size, (size + 1) * 10 // GIB * GIB // 10)
+
+
+def least_gib(size: int) -> float:
+    """Return a size in GiB as it is to be asked for: up to a tenth."""
+    return ceil(size * 10 / GIB) / 10
 
 
 def gib(size: int) -> str:

@@ -135,13 +135,20 @@ def _checked(entries: list[_Entry], origin: str) -> LMCacheConfig:
     for entry in entries:
         reading.take(entry)
     values, places = reading.values, reading.places
-    errors = [
-        *reading.errors,
-        *mistakes(values, places),
-    ]
+    errors = [*reading.errors, *mistakes(values, places)]
     if errors:
         raise ConfigErrors(errors)
-    return _made(values, origin, tuple(reading.notes))
+    return _made(values, origin, (*reading.notes, *_remarks(values, places, origin)))
+
+
+def _remarks(values: Mapping[str, Any], places: Mapping[str, str], origin: str) -> Iterator[str]:
+    """Say what counts without having been written, and what was written and changes nothing."""
+    size = "max_local_cpu_size"
+    if size not in values:
+        yield f"{origin}: no {size}, and so LMCache's default, {schema().keys[size].default:g} GiB"
+    for name, value in values.items():
+        if name not in _OURS and value == schema().keys[name].default:
+            yield f"{places[name]}: {name} is LMCache's default, and left out"
 
 
 def _made(values: Mapping[str, Any], origin: str, notes: tuple[str, ...]) -> LMCacheConfig:

@@ -3,17 +3,27 @@
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
-from autoconfig.engine_cache import GIB, EngineUse
+from autoconfig.engine_cache import GIB, EngineUse, token_bytes
 from autoconfig.errors import BadValueError, ConfigError, RefusedError, UnfitHostError
 from autoconfig.host import HostFacts
 from autoconfig.host_disks import mount_of
 from autoconfig.lmcache.config import LMCacheConfig
-from autoconfig.tiers import DISK_PATH, gib
+from autoconfig.model import ModelFacts
+from autoconfig.plan import CHUNKS_IN_FLIGHT
+from autoconfig.tiers import DISK_PATH, gib, least_gib
 from autoconfig.values import Value
+
+# A judgement: with fewer there is always one on its way, and none to be found.
+FEWEST_CHUNKS = 4
 
 
 def unfit(
-    config: LMCacheConfig, lost: tuple[str, ...], values: Mapping[str, Value], use: EngineUse, host: HostFacts
+    config: LMCacheConfig,
+    lost: tuple[str, ...],
+    values: Mapping[str, Value],
+    use: EngineUse,
+    host: HostFacts,
+    model: ModelFacts,
 ) -> Iterator[ConfigError]:
     """Yield every reason against starting it; `lost` are the keys LMCache's server has nothing for."""
     if use.obstacle:
@@ -42,6 +52,14 @@ def unfit(
         yield UnfitHostError(
             f"{config.origin}: max_local_cpu_size {config.max_local_cpu_size:g} GiB{each} is more than the "
             f"{gib(host.ram_available_bytes)} of RAM available."
+        )
+    chunk = config.chunk_size * token_bytes(use, model)
+    if size < FEWEST_CHUNKS * chunk:
+        least, enough = least_gib(FEWEST_CHUNKS * chunk), least_gib(CHUNKS_IN_FLIGHT * chunk)
+        yield BadValueError(
+            f"{config.origin}: max_local_cpu_size {config.max_local_cpu_size:g} GiB holds {size // chunk} chunks of "
+            f"{config.chunk_size} tokens, {gib(chunk)} each: too few to keep any. Set {least:g} at least; {enough:g} "
+            f"holds {CHUNKS_IN_FLIGHT}, which may be on their way at once."
         )
     for directory in (config.local_disk or "").split(",") if config.local_disk else ():
         yield from _unfit_disk(directory, config, values, host)

@@ -13,12 +13,12 @@ from autoconfig.lmcache.connector import in_process, kv_transfer_config
 from autoconfig.lmcache.environment import server_environment, worker_variables
 from autoconfig.lmcache.fingerprint import fingerprint
 from autoconfig.lmcache.fitness import unfit
+from autoconfig.lmcache.remarks import limits, remarks
 from autoconfig.lmcache.server import (
     Placement,
     TransferMode,
     server_arguments,
     without_counterpart,
-    without_meaning,
 )
 from autoconfig.model import ModelFacts
 from autoconfig.plan import CachePlan
@@ -100,7 +100,7 @@ def plan_cache_launch(
     """Decide the start of a cache that was planned here or described by a user; ConfigErrors says what cannot be."""
     config = cache if isinstance(cache, LMCacheConfig) else of_plan(cache, cache.disk_path, host.cpus)
     lost = without_counterpart(config)
-    if isinstance(cache, LMCacheConfig) and (errors := tuple(unfit(config, lost, values, use, host))):
+    if isinstance(cache, LMCacheConfig) and (errors := tuple(unfit(config, lost, values, use, host, place.model))):
         raise ConfigErrors(errors)
     print_of = fingerprint(place.identity, values, use, config.chunk_size, place.versions)
     base, directory = _directory(config, print_of)
@@ -108,10 +108,13 @@ def plan_cache_launch(
     shared = bool(config.remote_url) and not lost
     placement = None if lost else _placement(config, place, use, host)
     smaller = _smaller(config)
+    ram, disk = _sizes(config, 1 if placement else use.ranks)
     yaml_file = f"{place.run_directory}/{YAML_FILE}"
-    connector = in_process()
+    connector, notes = in_process(), [*config.notes, *remarks(config, lost, use)]
     if placement:
         longest = prompt_bytes(use, host, place.model)
+        if config.origin:
+            notes += limits(config, token_bytes(use, place.model), longest, placement.slack)
         connector = kv_transfer_config(placement, prompt_bytes=longest, save_decode_cache=config.save_decode_cache)
     return CacheLaunch(
         config=config,
@@ -129,11 +132,11 @@ def plan_cache_launch(
         worker_arguments=tuple(_worker_arguments(connector, place, values, host)),
         worker_variables=tuple(worker_variables(yaml_file="" if placement else yaml_file)),
         settings=_settings(config, place, use, print_of if shared else "") if placement else None,
-        cpu_bytes=int(config.max_local_cpu_size * GIB),
-        disk_bytes=int(config.max_local_disk_size * GIB) if config.local_disk else 0,
-        kept_bytes=_kept(config, placement, use),
+        cpu_bytes=ram,
+        disk_bytes=disk,
+        kept_bytes=_kept(ram if config.local_cpu else 0, disk, placement),
         incomplete=_incomplete(place, shared=shared),
-        notes=(*config.notes, *_notes(config, lost, use)),
+        notes=tuple(notes),
     )
 
 
@@ -156,14 +159,14 @@ def _placement(config: LMCacheConfig, place: CachePlace, use: EngineUse, host: H
     return Placement(place.port, place.http_port, mode, workers=use.ranks, slack=free)
 
 
-def _kept(config: LMCacheConfig, placement: Placement | None, use: EngineUse) -> tuple[int, int]:
-    sizes = (
-        config.max_local_cpu_size if config.local_cpu else 0,
-        config.max_local_disk_size if config.local_disk else 0,
-    )
-    ram, disk = (int(size * GIB) for size in sizes)
+def _sizes(config: LMCacheConfig, processes: int) -> tuple[int, int]:
+    disk = config.max_local_disk_size if config.local_disk else 0
+    return int(config.max_local_cpu_size * GIB) * processes, int(disk * GIB) * processes
+
+
+def _kept(ram: int, disk: int, placement: Placement | None) -> tuple[int, int]:
     if placement is None:
-        return ram * use.ranks, disk * use.ranks
+        return ram, disk
     brought = brought_bytes(on_gpus=placement.transfer_mode == "lmcache_driven")
     return kept_bytes(ram, placement.slack), kept_bytes(disk, slack(disk, brought)) if disk else 0
 
@@ -212,15 +215,3 @@ def _incomplete(place: CachePlace, *, shared: bool) -> str:
     if place.identity or not shared:
         return ""
     return "others share the remote tier, and the model's weights, which tell its entries apart, are not here yet"
-
-
-def _notes(config: LMCacheConfig, lost: tuple[str, ...], use: EngineUse) -> Iterator[str]:
-    if lost:
-        yield f"LMCache runs inside the engine: its server has no counterpart for {', '.join(lost)}"
-        return
-    if unused := without_meaning(config):
-        yield f"{config.origin}: no effect in LMCache's server: {', '.join(unused)}"
-    if config.origin and use.ranks > 1:
-        yield f"{config.origin}: sizes are for all {use.ranks} processes of the engine together, not for each"
-    if (config.remote_url or "").startswith("fs://"):
-        yield f"{config.origin}: nothing bounds what is kept in {config.remote_url}"

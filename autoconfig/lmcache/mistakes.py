@@ -10,7 +10,7 @@ from autoconfig.masking import masked
 
 _BELOW_RAM = ("local_disk", "remote_url", "remote_storage_plugins", "storage_plugins", "gds_path", "maru_path")
 # Of extra_config: what follows is the plugin's name, which is the user's choice, and its keys.
-_NAMED_BY_USERS = ("remote_storage_plugin.", "storage_plugin.")
+NAMED_BY_USERS = ("remote_storage_plugin.", "storage_plugin.")
 
 
 def mistakes(values: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[ConfigError]:
@@ -31,7 +31,7 @@ def mistake(key: Key, value: Any, place: str) -> ConfigError | None:
 def _extra_mistakes(extra: Mapping[str, Any] | None, place: str) -> Iterator[ConfigError]:
     """Find slips only: keys of others' plugins may be in there as well."""
     for name in map(str, extra or ()):
-        if name in schema().extra_config or name.startswith(_NAMED_BY_USERS):
+        if name in schema().extra_config or name.startswith(NAMED_BY_USERS):
             continue
         if meant := nearest(name, schema().extra_config):
             yield UnknownNameError(f"{place}: LMCache reads no extra_config.{name}{meant}")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from autoconfig.lmcache.adapters import TRANSLATED, adapters, read, store_of
 from autoconfig.lmcache.config import LMCacheConfig
+from autoconfig.lmcache.mistakes import NAMED_BY_USERS
 from autoconfig.lmcache.schema import schema
 from autoconfig.masking import masked
 from autoconfig.watermark import brought_bytes
@@ -150,6 +151,13 @@ def _lost(config: LMCacheConfig) -> Iterator[str]:
 
 
 def without_meaning(config: LMCacheConfig) -> tuple[str, ...]:
-    """Name the keys that were given and change nothing: what a server does by itself, and what LMCache never reads."""
-    unread = (f"extra_config.{key}" for key in config.extra_config if key not in schema().extra_config | TRANSLATED)
-    return (*(key for key in config.others if key in _MOOT), *unread)
+    """Name the keys that were given and change nothing, as a server does without or by itself."""
+    return tuple(key for key in config.others if key in _MOOT)
+
+
+def unread(config: LMCacheConfig) -> tuple[str, ...]:
+    """Name the keys of extra_config that LMCache itself never reads."""
+    known = schema().extra_config | TRANSLATED
+    return tuple(
+        f"extra_config.{key}" for key in config.extra_config if key not in known and not key.startswith(NAMED_BY_USERS)
+    )

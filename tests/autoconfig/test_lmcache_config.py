@@ -93,7 +93,7 @@ def test_what_lmcaches_own_plugins_read_is_no_slip() -> None:
 
 
 def test_former_names_are_read_and_remarked() -> None:
-    config = read_yaml("external_backends: a,b\nlocal_cpu: true\n", "my.yaml")
+    config = read_yaml("external_backends: a,b\nmax_local_cpu_size: 1\n", "my.yaml")
     assert config.others == {"storage_plugins": ["a", "b"]}
     assert config.notes == ("my.yaml:1: external_backends is now called storage_plugins; LMCache ignores the old name",)
 
@@ -108,8 +108,13 @@ def test_variables_overrule_the_file_as_they_do_in_lmcache() -> None:
     ]
 
 
-def test_a_key_at_its_default_is_no_further_key() -> None:
-    assert read_yaml("remote_serde: naive\nsave_unfull_chunk: false\n", "my.yaml").others == {}
+def test_a_key_at_its_default_is_no_further_key_and_that_is_said() -> None:
+    config = read_yaml("max_local_cpu_size: 1\nremote_serde: naive\nsave_unfull_chunk: false\n", "my.yaml")
+    assert config.others == {}
+    assert config.notes == (
+        "my.yaml:2: remote_serde is LMCache's default, and left out",
+        "my.yaml:3: save_unfull_chunk is LMCache's default, and left out",
+    )
     assert read_yaml("save_unfull_chunk: true\n", "my.yaml").others == {"save_unfull_chunk": True}
 
 

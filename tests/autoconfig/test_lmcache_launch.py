@@ -7,6 +7,7 @@ import pytest
 
 from autoconfig.errors import ConfigErrors
 from autoconfig.explain import render
+from autoconfig.explain_cache import cache_rows
 from autoconfig.explain_launch import launch_document, shown_yaml
 from autoconfig.lmcache.config import LMCacheConfig, read_yaml
 from autoconfig.lmcache.fingerprint import identity
@@ -36,6 +37,10 @@ GPUS: dict[str, Any] = {"instance": "ml.g5.12xlarge", "model": "meta-llama/Llama
 # `Any`, where it could be narrower: else no dictionary of variables can be unpacked into the calls.
 def described(text: str, case: Any = None, **environ: str) -> CacheLaunch:
     return launch_of(case or QWEN_CPU, read_yaml(text, "my.yaml", environ), environ)
+
+
+def explained(text: str) -> list[list[str]]:
+    return list(cache_rows(plan_of(QWEN_CPU), described(text)))
 
 
 def refusal(text: str, case: dict[str, Any] | None = None) -> str:
@@ -131,7 +136,9 @@ def test_keys_without_a_counterpart_run_in_process_on_gpus_only() -> None:
     assert {one.name: one.value for one in launch.worker_variables}["LMCACHE_CONFIG_FILE"] == "/run/lmi/lmcache.yaml"
     assert launch.notes == (
         "LMCache runs inside the engine: its server has no counterpart for cache_policy: LFU, enable_blending",
+        "inside the engine LMCache does not heed cache_salt: whoever sends a prompt finds what others left of it",
     )
+    assert (launch.cpu_bytes, launch.kept_bytes) == (8 << 30, (8 << 30, 0))
     assert refusal(text) == (
         "my.yaml: LMCache's server has no counterpart for cache_policy: LFU, enable_blending, and without a GPU "
         "LMCache does not run inside the engine. Remove them."
@@ -154,6 +161,46 @@ def test_keys_without_a_counterpart_run_in_process_on_gpus_only() -> None:
 )
 def test_what_this_machine_or_engine_cannot_do_is_refused(text: str, said: str) -> None:
     assert said in refusal(text)
+
+
+def test_ram_for_hardly_a_chunk_is_refused_and_for_few_is_remarked_with_numbers() -> None:
+    case = {**QWEN_CPU, "model": "Qwen/Qwen2.5-7B"}
+    assert refusal("max_local_cpu_size: 0.1", case) == (
+        "my.yaml: max_local_cpu_size 0.1 GiB holds 3 chunks of 256 tokens, 28.0 MiB each: too few to keep any. "
+        "Set 0.2 at least; 1.8 holds 64, which may be on their way at once."
+    )
+    said = "my.yaml: max_local_cpu_size 0.5 GiB"
+    assert described("max_local_cpu_size: 0.5", case).notes == (
+        f"{said} holds 18 chunks, 4.61 K tokens; 64 may be on their way at once, which take 1.8 GiB",
+        f"{said}: a prompt of more than 2.34 K tokens finds no room once it is full, and is not kept then",
+    )
+    assert described("max_local_cpu_size: 4", case).notes == ()
+
+
+def test_what_lmcache_does_not_read_is_named_wherever_it_runs() -> None:
+    extra = "extra_config: {my_plugin_key: 1, remote_storage_plugin.fs.base_path: /kv}"
+    for text, case in ((extra, QWEN_CPU), (f"{extra}\nenable_blending: true", GPUS)):
+        assert "my.yaml: LMCache does not read extra_config.my_plugin_key" in described(text, case).notes
+
+
+def test_an_empty_file_says_what_counts() -> None:
+    assert described("").notes == ("my.yaml: no max_local_cpu_size, and so LMCache's default, 5 GiB",)
+
+
+def test_chunk_and_advice_are_explained_for_a_users_own_file() -> None:
+    text = "chunk_size: 512\nmax_local_cpu_size: 8\nlocal_disk: /tmp/kv\nmax_local_disk_size: 100\n"
+    shown = explained(f"{text}remote_url: redis://host")
+    assert ["chunk", "512", "tokens that are kept and found together"] in shown
+    assert ["RAM tier", "8.0 GiB", "keeps 315 K tokens, as my.yaml says"] in shown
+    assert [row[2] for row in shown[-4:]] == [
+        "up to 175 K tokens in use again: the engine's own cache holds them; offloading adds nothing",
+        "from 175 K to 315 K tokens: the RAM tier pays",
+        "from 315 K to 4.28 M tokens: the disk tier pays",
+        "beyond 4.28 M tokens: the remote tier pays, as far as it holds them",
+    ]
+    through = explained("local_cpu: false\nmax_local_cpu_size: 8\nlocal_disk: /tmp/kv\nmax_local_disk_size: 100\n")
+    assert ["RAM tier", "8.0 GiB", "passes through, and keeps nothing, as my.yaml says"] in through
+    assert through[-2][2].startswith("from 175 K to 4.28 M tokens: the disk tier pays")
 
 
 def test_a_disk_that_is_ram_is_no_disk() -> None:
@@ -261,11 +308,16 @@ def test_the_documented_examples_run_on_a_cpu() -> None:
     on_disk = {**QWEN_CPU, "options": {"lmcache_disk_path": "/local"}}
     launches = [described(CPU_RAM), described(DISK, on_disk), described(REDIS)]
     assert all(launch.placement for launch in launches)
-    unused = ("enable_async_loading", "extra_config.use_uring", "extra_config.ring_size")
     assert [launch.notes for launch in launches] == [
         (),
-        (f"my.yaml: no effect in LMCache's server: {', '.join(unused)}",),
-        (),
+        (
+            "my.yaml: LMCache does not read extra_config.use_uring, extra_config.ring_size",
+            "my.yaml: no effect in LMCache's server: enable_async_loading",
+        ),
+        (
+            "my.yaml: no max_local_cpu_size, and so LMCache's default, 5 GiB",
+            "my.yaml:3: remote_serde is LMCache's default, and left out",
+        ),
     ]
     assert launches[1].disk_directory.startswith("/local/disk_test/local_disk/lmi-cache/")
     assert "--l2-store-policy" in launches[1].arguments
