@@ -123,23 +123,20 @@ class Slots:
         """Hand out what can be, and return the engine call that has to be made next; None: wait for a use to end."""
         held = self._held.values()
         wanted = self._wanted()
-        idle = [each for each in held if not each.users and not each.pinned]
-        self._mark(len(wanted) - (self._cpu_slots - len(held)) - len(idle))
+        self._mark(len(wanted) - (self._cpu_slots - len(held)))
         self._grant(wanted[0] if wanted else None)
         for each in held:
             if not each.users and (not each.holders or (each.pin_told and not each.pinned)):
                 return self._unload(each)
             if each.pinned and not each.pin_told and sum(other.pin_told for other in held) < self._slots - 1:
                 return self._pin(each)
-        if not wanted:
-            return None
-        if len(held) < self._cpu_slots:
+        if wanted and len(held) < self._cpu_slots:
             return self._load(wanted[0])
-        idle = [each for each in idle if not each.users]
-        if not idle:
+        leaving = [each for each in held if each.yields and not each.users]
+        if not leaving:
             return None
         self.counts.evictions += 1
-        return self._unload(min(idle, key=lambda each: each.used_at))
+        return self._unload(leaving[0])
 
     def _wanted(self) -> list[_Wish]:
         """Return the first wish for each revision that is not there, in the order they came."""
@@ -150,16 +147,16 @@ class Slots:
         return list(first.values())
 
     def _mark(self, count: int) -> None:
-        """Have as many busy ones yield as wait in vain, those that leave anyway first, then who is in for longest."""
-        busy = [each for each in self._held.values() if each.users and not each.pinned]
-        busy.sort(key=lambda each: (each.holders > 0, each.loaded_at))
+        """Have as many yield as places are missing: the idle one not used for longest, else who is in for longest."""
+        free = [each for each in self._held.values() if not each.pinned]
+        free.sort(key=lambda each: (each.users > 0, each.holders > 0, each.loaded_at if each.users else each.used_at))
         for each in self._held.values():
             each.yields = False
-        for each in busy[: max(count, 0)]:
+        for each in free[: max(count, 0)]:
             each.yields = True
 
     def _grant(self, first_waiting: _Wish | None) -> None:
-        """Fulfil the wishes for what is there; where it has to yield, only those from before who waits for longest."""
+        """Fulfil the wishes for what is there; for what has to yield, only those older than the first that waits."""
         before = True
         for wish in tuple(self._wishes):
             before = before and wish is not first_waiting
