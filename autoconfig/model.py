@@ -175,7 +175,7 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
         return {}, ""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, str(error)
     return (value, "") if isinstance(value, dict) else ({}, "not a JSON object")
 
