@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
@@ -17,8 +17,14 @@ from urllib.parse import urlsplit
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.timing import LONG_SECONDS, eventually
+
 Json = dict[str, Any]
-LONG_GENERATION = {"prompt": "Once upon a time", "max_tokens": 12_000, "temperature": 1.0, "ignore_eos": True}
+LONG_GENERATION: Json = {"prompt": "Once upon a time", "max_tokens": 12_000, "temperature": 1.0, "ignore_eos": True}
+LONG_CHAT: Json = {"messages": [{"role": "user", "content": "Go on"}], "max_tokens": 12_000, "ignore_eos": True}
+LONG_TGI: Json = {"inputs": "Go on", "parameters": {"max_new_tokens": 12_000, "ignore_eos_token": True}}
+LONG = {"chat": LONG_CHAT, "completions": LONG_GENERATION, "tgi": LONG_TGI}
+"""Generations that take more than ten seconds anywhere, so that a test can look at them while they last."""
 _LEAKS = re.compile(r'Traceback|File "|site-packages|/(usr|root|home|tmp|opt|var|etc|proc|work)/|\.py\b|\n')
 
 
@@ -27,7 +33,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        self.http = httpx.Client(base_url=url, timeout=LONG_SECONDS, trust_env=False)
         parts = urlsplit(url)
         self.address = (parts.hostname or "", parts.port or 80)
 
@@ -52,13 +58,13 @@ class Client:
         assert response.status_code == 200, response.text
         return response.headers["content-type"], response.content.decode()
 
-    def raw(self, request: bytes, timeout: float = 20) -> bytes:
+    def raw(self, request: bytes) -> bytes:
         """Send bytes on a connection of their own and return all that comes back until the server closes it."""
-        with closing(self.connect(timeout)) as connection:
+        with closing(self.connect()) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
-    def connect(self, timeout: float = 20) -> socket.socket:
+    def connect(self, timeout: float = LONG_SECONDS) -> socket.socket:
         """Open a connection."""
         return socket.create_connection(self.address, timeout=timeout)
 
@@ -83,6 +89,7 @@ class Client:
 
     def ping_seconds(self) -> float:
         """Return how long /ping took to answer 200."""
+
         started = time.monotonic()
         assert self.http.get("/ping").status_code == 200
         return time.monotonic() - started
@@ -104,9 +111,9 @@ def pinging(api: Client) -> Iterator[list[float]]:
     done = threading.Event()
 
     def ping() -> None:
-        while not done.is_set():
+        taken.append(api.ping_seconds())
+        while not done.wait(0.02):
             taken.append(api.ping_seconds())
-            time.sleep(0.02)
 
     with ThreadPoolExecutor(1) as pool:
         pings = pool.submit(ping)
@@ -155,12 +162,3 @@ def error_object(body: Json, status: int) -> Json:
     assert 0 < len(message) <= 1000
     assert not _LEAKS.search(message), message
     return error
-
-
-def eventually(holds: Callable[[], bool], what: str, seconds: float = 15) -> float:
-    """Wait until something holds and return how long that took; fail after `seconds`."""
-    started = time.monotonic()
-    while not holds():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
-    return time.monotonic() - started

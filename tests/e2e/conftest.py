@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.client import Client
 from tests.e2e.isolation import UID, Namespace, unprivileged
 from tests.e2e.models import cached_model, untidy_model, write_model
-from tests.e2e.server import Server, clean_environment, free_port
+from tests.e2e.server import Server, clean_environment, forgetful_engine, free_port
 
 T = TypeVar("T")
 SERVERS = ("tiny", "cached", "embedder", "isolated", "smollm")
@@ -109,15 +109,12 @@ def api(tiny: Server) -> Client:
 
 @pytest.fixture
 def cached(engines: Engines, place: Path) -> Server:
-    """A tiny model with a KV cache tier in RAM, and an engine whose own cache holds two of the tests' documents."""
+    """A tiny model with a KV cache tier in RAM."""
 
     def start() -> Server:
         port = free_port()
-        environment = clean_environment(
-            OPTION_MODEL_ID=str(write_model(place / "cached-llm", seed=13)),
-            OPTION_DTYPE="float32",  # so that what is found and what is computed are the same to the last digit
-            OPTION_MAX_MODEL_LEN="4096",
-            OPTION_NUM_GPU_BLOCKS_OVERRIDE="48",  # of 128 tokens each
+        environment = forgetful_engine(
+            write_model(place / "cached-llm", seed=13),
             OPTION_LMCACHE_AUTO_CONFIG="true",
             OPTION_LMCACHE_MAX_CPU_GB="0.5",
             OPTION_LMCACHE_MAX_DISK_GB="0",

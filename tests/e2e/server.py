@@ -1,11 +1,13 @@
 """A real server as a process of its own: started with the words a person would use, stopped with a signal."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from tests.e2e.client import Client
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 300
 STOP_SECONDS = 30
+"""From SIGTERM until SageMaker sends SIGKILL."""
+LEAVE_SECONDS = 10
+"""For the kernel to end what the server has killed."""
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -25,11 +30,24 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ} | more
 
 
+def forgetful_engine(model: Path, **more: str) -> dict[str, str]:
+    """Return the environment of an engine whose own cache holds two documents of the cache tests, and forgets more."""
+    return clean_environment(
+        OPTION_MODEL_ID=str(model),
+        OPTION_DTYPE="float32",  # so that what is found and what is computed are the same to the last digit
+        OPTION_MAX_MODEL_LEN="4096",
+        OPTION_NUM_GPU_BLOCKS_OVERRIDE="48",  # of 128 tokens each
+        **more,
+    )
+
+
 def free_port() -> int:
-    """Return a port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port nobody listens on now, below those the kernel hands out to whoever asks for any."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
+    raise AssertionError("none of a hundred ports is free")
 
 
 @dataclass
@@ -92,7 +110,7 @@ class Server:
     def ping(self) -> str:
         """Return the status of /ping, or `refused`."""
         try:
-            return str(self.client.http.get("/ping", timeout=2).status_code)
+            return str(self.client.http.get("/ping", timeout=10).status_code)
         except httpx.TransportError:
             return "refused"
 
@@ -111,7 +129,7 @@ class Server:
         self.process.send_signal(number)
         try:
             code = self.process.wait(STOP_SECONDS)
-            _, alive = psutil.wait_procs(family[1:], timeout=3)
+            _, alive = psutil.wait_procs(family[1:], timeout=LEAVE_SECONDS)
             assert not alive, f"left behind: {alive}"
         finally:
             self.kill()

@@ -15,13 +15,14 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.e2e.client import Client, Json, eventually
+from tests.e2e.client import Client, Json
 from tests.e2e.server import Server
+from tests.timing import assert_within, eventually, seconds_of
 
 TOKENS = 2_400
 CHUNK = 256
 WHOLE_CHUNKS = TOKENS // CHUNK * CHUNK
-BACK_SECONDS = 120
+BACK_SECONDS = 300
 """For a cache server to be started again: two heartbeats, and its imports on two busy cores."""
 BOUND_SECONDS = 60
 """For a request while the cache server hangs; the connector gives up on a message after 5 s."""
@@ -234,9 +235,8 @@ def test_a_cache_server_that_hangs_holds_requests_up_for_a_bounded_time(cached: 
     hung = cache_server(cached)
     hung.send_signal(signal.SIGSTOP)
     try:
-        began = time.monotonic()
         assert not is_up(tiers)
-        assert time.monotonic() - began < 2
+        assert_within(2, lambda: seconds_of(lambda: is_up(tiers)))
         answers = [complete(tiers, prompt) for prompt in prompts]
     finally:
         if hung.is_running():

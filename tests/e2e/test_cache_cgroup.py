@@ -13,7 +13,7 @@ import pytest
 from tests.container.cgroups import Group, memory_group
 from tests.e2e.conftest import Engines
 from tests.e2e.models import write_model
-from tests.e2e.server import ROOT, Server, clean_environment, free_port
+from tests.e2e.server import ROOT, Server, forgetful_engine, free_port
 from tests.e2e.test_cache import complete, document
 
 MIB = 1 << 20
@@ -23,7 +23,8 @@ DOCUMENTS = 100
 
 
 @pytest.fixture
-def group() -> Iterator[Group]:
+def group(engines: Engines) -> Iterator[Group]:
+    engines.stop()  # so that its memory is available
     if psutil.virtual_memory().available < LIMIT + 1024 * MIB:
         pytest.skip("a limit below the machine's RAM needs 10 GiB of it")
     with memory_group(LIMIT) as made:
@@ -34,11 +35,8 @@ def group() -> Iterator[Group]:
 @pytest.mark.timeout(420)
 def test_a_start_inside_a_cgroup_stays_inside_it(engines: Engines, place: Path, group: Group) -> None:
     port = free_port()
-    environment = clean_environment(
-        OPTION_MODEL_ID=str(write_model(place / "confined-llm", seed=51)),
-        OPTION_DTYPE="float32",
-        OPTION_MAX_MODEL_LEN="4096",
-        OPTION_NUM_GPU_BLOCKS_OVERRIDE="48",  # of 128 tokens each: two documents
+    environment = forgetful_engine(
+        write_model(place / "confined-llm", seed=51),
         OPTION_LMCACHE_AUTO_CONFIG="true",
         OPTION_LMCACHE_MIN_CPU_GB="0.1",
         OPTION_LMCACHE_MAX_DISK_GB="0",

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.client import Client, eventually
+from tests.e2e.client import Client
 from tests.e2e.conftest import Engines
 from tests.e2e.models import write_model
-from tests.e2e.server import ROOT, Server, clean_environment, free_port
+from tests.e2e.server import ROOT, Server, clean_environment, forgetful_engine, free_port
 from tests.e2e.test_cache import CHUNK, WHOLE_CHUNKS, complete, document, forget, fresh
 from tests.redis_server import PASSWORD, RedisServer, redis_server
+from tests.timing import LONG_SECONDS, eventually
 
 BOUND_SECONDS = 15
 """For a request while Redis hangs: two attempts of two seconds to look something up, and room for a slow machine."""
@@ -98,15 +99,12 @@ def test_a_documented_file_that_cannot_be_served_is_refused_by_its_keys(name: st
 
 
 def served(engines: Engines, place: Path, name: str, text: str, seed: int) -> Server:
-    """Serve weights of that seed, always at the same path, with a YAML; the engine's own cache holds two documents."""
+    """Serve weights of that seed, always at the same path, with a YAML."""
     file = place / f"{name}.yaml"
     file.write_text(text)
     port = free_port()
-    environment = clean_environment(
-        OPTION_MODEL_ID=str(write_model(place / "manual-llm", seed=seed)),
-        OPTION_DTYPE="float32",
-        OPTION_MAX_MODEL_LEN="4096",
-        OPTION_NUM_GPU_BLOCKS_OVERRIDE="48",  # of 128 tokens each
+    environment = forgetful_engine(
+        write_model(place / "manual-llm", seed=seed),
         OPTION_LMCACHE_CONFIG_FILE=str(file),
         OPTION_LMCACHE_DISK_PATH=str(place),
     )
@@ -131,7 +129,7 @@ def test_what_the_engine_has_lost_comes_back_from_the_tier_the_file_names(
 ) -> None:
     text = {"cpu-offload": CPU, "disk-offload": DISK.replace("/local/disk_test/", f"{place}/")}[name]
     server = served(engines, place, name, text, seed=41)
-    eventually(lambda: found_again(server.client), "a hit", 30)
+    eventually(lambda: found_again(server.client), "a hit")
     if name == "disk-offload":
         assert any(path.is_file() for path in (place / "local_disk" / "lmi-cache").glob("*/*"))
     assert "KV cache: up after" in server.output
@@ -166,13 +164,13 @@ def test_servers_share_a_redis_and_do_without_it_when_it_hangs_or_dies(
 
     first = served(engines, place, "redis-first", text, seed=43)
     kept = [complete(first.client, prompt)["text"] for prompt in prompts]
-    eventually(lambda: redis.client.dbsize() >= chunks, "every chunk is kept in Redis", 30)
+    eventually(lambda: redis.client.dbsize() >= chunks, "every chunk is kept in Redis")
     assert_no_password(first)
 
     other = served(engines, place, "redis-other-weights", text, seed=44)
     answers = [complete(other.client, prompt) for prompt in prompts]
     assert [answer["cached"] for answer in answers] == [0] * len(prompts)
-    eventually(lambda: redis.client.dbsize() >= 2 * chunks, "its own chunks are kept beside", 30)
+    eventually(lambda: redis.client.dbsize() >= 2 * chunks, "its own chunks are kept beside")
 
     second = served(engines, place, "redis-second", text, seed=43)
     found = complete(second.client, prompts[0])
@@ -183,23 +181,23 @@ def test_servers_share_a_redis_and_do_without_it_when_it_hangs_or_dies(
         assert max(complete(second.client, fresh())["seconds"] for _ in range(3)) < BOUND_SECONDS
     finally:
         redis.go_on()
-    eventually(lambda: told_again(second, "answers again", 1), "Redis is asked again", 30)
+    eventually(lambda: told_again(second, "answers again", 1), "Redis is asked again")
 
     new = [fresh() for _ in range(8)]
     under_way = threading.Event()
     with ThreadPoolExecutor(4) as pool:
         answers_amid = [pool.submit(complete, second.client, prompt) for prompt in [*prompts[1:], *new] * 2]
         answers_amid[2].add_done_callback(lambda _: under_way.set())
-        under_way.wait(60)
+        under_way.wait(LONG_SECONDS)
         redis.kill()
         texts = [answer.result()["text"] for answer in answers_amid]
     assert texts[: len(kept) - 1] == kept[1:]
     assert texts[: len(texts) // 2] == texts[len(texts) // 2 :]
 
-    eventually(lambda: found_again(second.client), "the tier in RAM serves on", 30)
+    eventually(lambda: found_again(second.client), "the tier in RAM serves on")
     assert "serving goes on without it" not in second.output
     assert told_again(second, "gives no answer", 2)
     redis.start()
-    eventually(lambda: told_again(second, "answers again", 2), "Redis is asked again", 30)
-    eventually(lambda: redis.client.dbsize() > 0, "and keeps what is new", 30)
+    eventually(lambda: told_again(second, "answers again", 2), "Redis is asked again")
+    eventually(lambda: redis.client.dbsize() > 0, "and keeps what is new")
     assert_no_password(second)

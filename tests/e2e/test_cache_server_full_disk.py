@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.client import Client, eventually
+from tests.e2e.client import Client
 from tests.e2e.conftest import Engines
 from tests.e2e.models import write_model
-from tests.e2e.server import Server, clean_environment, free_port
+from tests.e2e.server import Server, forgetful_engine, free_port
+from tests.timing import eventually
 
 GIB = 1 << 30
 DOCUMENTS, TOKENS = 12, 2_400
@@ -60,10 +61,8 @@ def answers(api: Client, first: int = 0) -> list[str]:
 @pytest.mark.timeout(420)
 def test_a_full_disk_fails_no_request(engines: Engines, place: Path, disk: Path) -> None:
     port = free_port()
-    environment = clean_environment(
-        OPTION_MODEL_ID=str(write_model(place / "full-disk-llm", seed=17)),
-        OPTION_MAX_MODEL_LEN="4096",
-        OPTION_NUM_GPU_BLOCKS_OVERRIDE="48",  # of 128 tokens each: two documents
+    environment = forgetful_engine(
+        write_model(place / "full-disk-llm", seed=17),
         OPTION_LMCACHE_AUTO_CONFIG="true",
         OPTION_LMCACHE_MAX_CPU_GB="0.1",
         OPTION_LMCACHE_MAX_DISK_GB="1",

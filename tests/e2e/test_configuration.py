@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.client import Json
 from tests.e2e.server import ROOT, clean_environment
+from tests.timing import LONG_SECONDS
 
 MISTAKES = {"OPTION_MAX_MODLE_LEN": "1", "OPTION_DTYPE": "float12", "OPTION_TENSOR_PARALLEL_DEGREE": "8"}
 CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 512}
@@ -35,7 +36,7 @@ def container(*arguments: str | Path, **environment: str) -> Run:
     before = children_seconds()
     done = subprocess.run(
         [sys.executable, "-m", "container", *map(str, arguments)], cwd=ROOT, env=clean_environment(**environment),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LONG_SECONDS, check=False,
     )  # fmt: skip
     return Run(done.returncode, done.stdout, children_seconds() - before)
 

@@ -1,8 +1,6 @@
 """Bodies nobody would write by hand: every answer is 2xx or 4xx, no request hangs, and /ping stays 200 throughout."""
 
 import json
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,11 +20,6 @@ from tests.e2e.odd_values import (
 from tests.e2e.server import Server
 
 Bodies = st.SearchStrategy[Any]
-# No shrinking: a body that hangs the engine would hang it hundreds of times more.
-QUICK = settings(
-    max_examples=3000, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)  # fmt: skip
 CHAT: Json = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
 COMPLETION: Json = {"prompt": "Hi", "max_tokens": 3}
 
@@ -58,29 +51,22 @@ SPLICES = st.builds(
 
 
 def shoot(api: Client, path: str, content: bytes) -> None:
-    response = api.http.post(path, content=content, headers={"Content-Type": "application/json"}, timeout=30)
+    response = api.http.post(path, content=content, headers={"Content-Type": "application/json"})
     assert response.status_code == 200 or 400 <= response.status_code < 500, (response.status_code, response.text[:300])
     if response.status_code != 200:
         error_object(response.json(), response.status_code)
     assert b'"code":500' not in response.content  # in a stream, after its 200
 
 
-def limited(seconds: float) -> Iterator[bool]:
-    """Yield True until the time is up: hypothesis itself counts examples only."""
-    deadline = time.monotonic() + seconds
-    while True:
-        yield time.monotonic() < deadline
+def fuzz(server: Server, path: str, bodies: Bodies, number: int) -> None:
+    """Send a number of bodies, the same everywhere, pinging all the while, and see the engine alive at the end."""
+    api = server.client
 
-
-def fuzz(server: Server, path: str, bodies: Bodies, seconds: float) -> None:
-    """Send what the strategy draws, pinging all the while, and see the engine alive at the end."""
-    api, in_time = server.client, limited(seconds)
-
-    @QUICK
+    # No shrinking: a body that hangs the engine would hang it hundreds of times more.
+    @settings(max_examples=number, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(body=bodies)
     def each(body: Any) -> None:
-        if next(in_time):
-            shoot(api, path, body if isinstance(body, bytes) else json.dumps(body).encode())
+        shoot(api, path, body if isinstance(body, bytes) else json.dumps(body).encode())
 
     with pinging(api):
         each()
@@ -89,30 +75,30 @@ def fuzz(server: Server, path: str, bodies: Bodies, seconds: float) -> None:
 
 
 def test_odd_chat_bodies_are_answered_or_refused(tiny: Server) -> None:
-    fuzz(tiny, "/v1/chat/completions", CHATS, 12)
+    fuzz(tiny, "/v1/chat/completions", CHATS, 400)
 
 
 def test_odd_completions_bodies_are_answered_or_refused(tiny: Server) -> None:
-    fuzz(tiny, "/invocations", COMPLETIONS, 12)
+    fuzz(tiny, "/invocations", COMPLETIONS, 400)
 
 
 def test_odd_tgi_bodies_are_answered_or_refused(tiny: Server) -> None:
-    fuzz(tiny, "/invocations", TGI_BODIES, 12)
+    fuzz(tiny, "/invocations", TGI_BODIES, 400)
 
 
 @pytest.mark.parametrize(("path", "bodies"), OTHER_ROUTES.items(), ids=OTHER_ROUTES)
 def test_odd_bodies_on_other_routes_are_answered_or_refused(tiny: Server, path: str, bodies: Bodies) -> None:
-    fuzz(tiny, path, bodies, 5)
+    fuzz(tiny, path, bodies, 200)
 
 
 def test_odd_embeddings_bodies_are_answered_or_refused(embedder: Server) -> None:
-    fuzz(embedder, "/invocations", EMBEDDINGS, 8)
+    fuzz(embedder, "/invocations", EMBEDDINGS, 300)
 
 
 def test_bodies_with_bytes_cut_out_and_put_in_are_answered_or_refused(tiny: Server) -> None:
     odd = {**CHAT, "stop": ["a", "\n"], "logit_bias": {"5": 1}, "stream": False, "max_completion_tokens": 3}
     whole = json.dumps(odd).encode()
-    fuzz(tiny, "/invocations", SPLICES.map(lambda s: whole[: s[0]] + s[2] + whole[s[0] + s[1] :]), 5)
+    fuzz(tiny, "/invocations", SPLICES.map(lambda s: whole[: s[0]] + s[2] + whole[s[0] + s[1] :]), 200)
 
 
 # What vLLM 0.32 answers with 500, or does not survive; found by the tests above.

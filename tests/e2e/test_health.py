@@ -1,11 +1,14 @@
 """Checks 1-3, 5-7, 11 and 76: the health check is truthful and quick, whatever else the server does."""
 
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count
+from threading import Barrier
 
 from tests.e2e.client import Client, pinging
 from tests.e2e.server import Server
+from tests.timing import assert_within
 
 PING_SECONDS = 2.0
 MIB = 2**20
@@ -30,35 +33,42 @@ def test_check_05_ping_answers_post_and_head(api: Client) -> None:
 
 def test_check_06_ping_stays_fast_with_64_generations_in_flight(api: Client) -> None:
     with api.in_flight(64):
-        taken = [api.ping_seconds() for _ in range(200)]
-    assert max(taken) < PING_SECONDS
+        assert_within(PING_SECONDS, lambda: max(api.ping_seconds() for _ in range(100)))
 
 
 def test_check_07_ping_stays_fast_while_a_25_mb_body_is_parsed(api: Client) -> None:
     body = {"messages": [{"role": "user", "content": "A fine day. " * (25 * MIB // 12)}], "max_tokens": 1}
-    with pinging(api) as taken:
-        assert api.invoke(body).status_code in (200, 400)
-    assert max(taken) < PING_SECONDS
+
+    def longest_ping() -> float:
+        with pinging(api) as taken:
+            assert api.invoke(body).status_code in (200, 400)
+        return max(taken)
+
+    assert_within(PING_SECONDS, longest_ping)
 
 
 def test_check_07_ping_stays_fast_while_a_long_prompt_prefills(api: Client) -> None:
-    body = {"prompt": [17] * 16_000, "max_tokens": 1}
-    with pinging(api) as taken:
-        assert api.invoke(body).status_code == 200
-    assert max(taken) < PING_SECONDS
+    tokens = count(300)  # a new prompt each time: the engine remembers those it has seen
+
+    def longest_ping() -> float:
+        with pinging(api) as taken:
+            assert api.invoke({"prompt": [next(tokens)] * 8_000, "max_tokens": 1}).status_code == 200
+        return max(taken)
+
+    assert_within(PING_SECONDS, longest_ping)
 
 
 def test_check_11_connections_are_accepted_within_250_ms_under_load(api: Client) -> None:
-    def connect(_: int) -> tuple[float, socket.socket]:
+    def connect(_: int) -> float:
         started = time.monotonic()
-        connection = api.connect()
-        return time.monotonic() - started, connection
+        with closing(api.connect()):
+            taken = time.monotonic() - started
+            every_connection_is_open.wait()
+        return taken
 
+    every_connection_is_open = Barrier(100)
     with api.in_flight(16), ThreadPoolExecutor(100) as pool:
-        connections = list(pool.map(connect, range(100)))
-    for _, connection in connections:
-        connection.close()
-    assert max(seconds for seconds, _ in connections) < 0.25
+        assert_within(0.25, lambda: max(pool.map(connect, range(100))))
 
 
 def test_check_01_an_unknown_argument_is_told_and_ignored(tiny: Server) -> None:

@@ -2,12 +2,12 @@
 
 import gzip
 import json
-import time
 
 import pytest
 
 from tests.e2e.client import Client, http_request, refusal
 from tests.e2e.conftest import MAX_REQUEST_MIB
+from tests.e2e.server import Server
 
 MIB = 2**20
 BODY = {"prompt": "The quick brown", "max_tokens": 4, "temperature": 0}
@@ -96,18 +96,17 @@ def test_an_announced_body_beyond_the_limit_is_413_before_it_is_sent(api: Client
         f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: {(MAX_REQUEST_MIB + 1) * MIB}\r\n"
         "Expect: 100-continue\r\nConnection: close\r\n\r\n"
     )
-    started = time.monotonic()
     with api.connect() as connection:
         connection.sendall(head.encode())
-        assert connection.recv(12) == b"HTTP/1.1 413"
-    assert time.monotonic() - started < 2
+        assert connection.recv(12) == b"HTTP/1.1 413"  # and not the 408 of a body that never came
 
 
-def test_check_32_a_response_beyond_6_mib_arrives_intact(api: Client) -> None:
-    count, tokens, top = 64, 90, 20
+def test_check_32_a_response_beyond_6_mib_arrives_intact(cached: Server) -> None:
+    # Of this server, which allows a request its 240 s: on a slow machine this takes a while.
+    count, tokens, top = 40, 90, 20
     body = {"messages": [{"role": "user", "content": "Go on"}], "n": count, "max_tokens": tokens, "ignore_eos": True,
-            "logprobs": True, "top_logprobs": top, "seed": 1}  # fmt: skip
-    response = api.invoke(body)
+            "logprobs": True, "top_logprobs": top, "return_tokens_as_token_ids": True}  # fmt: skip
+    response = cached.client.invoke(body)
     assert len(response.content) > 6 * MIB
     assert int(response.headers.get("content-length", len(response.content))) == len(response.content)
     choices = response.json()["choices"]

@@ -4,13 +4,14 @@ import subprocess
 
 from tests.e2e.client import sse
 from tests.e2e.server import Server
+from tests.timing import LONG_SECONDS
 
 QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0}
 
 
 def test_must_show_1_the_line_to_paste_answers_paris(smollm: Server) -> None:
     (line,) = [line.strip() for line in smollm.output.splitlines() if line.strip().startswith("curl ")]
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=LONG_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     assert "Paris" in done.stdout
 
@@ -24,7 +25,8 @@ def test_check_1_it_listens_on_port_8080_of_every_address(smollm: Server) -> Non
 
 
 def test_the_start_tells_what_is_slow_in_a_handful_of_lines(smollm: Server) -> None:
-    start = smollm.output.split("curl ")[0].splitlines()
+    lines = smollm.output.split("curl ")[0].splitlines()
+    start = [line for line in lines if "still going on" not in line]  # a sign of life every 15 s, on a slow machine
     assert 2 <= len(start) <= 15, smollm.output
     assert [line for line in start if " s]" in line]
 

@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 
 import psutil
 
-from tests.e2e.client import LONG_GENERATION, Client, eventually, http_request
-from tests.e2e.server import STOP_SECONDS, Server
+from tests.e2e.client import LONG_GENERATION, Client, http_request
+from tests.e2e.server import LEAVE_SECONDS, STOP_SECONDS, Server
+from tests.timing import eventually
 
 Isolated = tuple[Server, Callable[[Callable[[Client], object]], object]]
 STREAM = {"messages": [{"role": "user", "content": "Count to one hundred"}], "max_tokens": 60, "ignore_eos": True}
@@ -28,10 +28,9 @@ def can_connect(api: Client) -> bool:
     return True
 
 
-def test_check_09_sigterm_when_idle_exits_0_at_once_and_releases_the_port(tiny: Server) -> None:
-    before, started = len(tiny.output), time.monotonic()
+def test_check_09_sigterm_when_idle_exits_0_in_time_and_releases_the_port(tiny: Server) -> None:
+    before = len(tiny.output)
     assert tiny.stop(signal.SIGTERM) == 0, tiny.output[-2000:]
-    assert time.monotonic() - started < STOP_SECONDS
     assert not can_connect(tiny.client)
     assert "Traceback" not in tiny.output[before:]
 
@@ -40,7 +39,7 @@ def test_must_show_1_control_c_exits_0_and_leaves_no_child(embedder: Server) -> 
     family = embedder.family()
     os.killpg(embedder.process.pid, signal.SIGINT)  # as a terminal sends it: to the whole foreground group
     assert embedder.process.wait(STOP_SECONDS) == 0, embedder.output[-2000:]
-    _, alive = psutil.wait_procs(family[1:], timeout=3)
+    _, alive = psutil.wait_procs(family[1:], timeout=LEAVE_SECONDS)
     assert alive == []
     assert "Traceback" not in embedder.output
 
@@ -69,12 +68,10 @@ def test_checks_8_and_36_an_engine_that_dies_ends_streams_with_an_error_and_the_
     assert isinstance(connection, socket.socket)
     assert connection.recv(4096).startswith(b"HTTP/1.1 200")
     server.engine_process().kill()
-    killed = time.monotonic()
     eventually(lambda: inside(lambda _: server.ping()) != "200", "/ping other than 200", 5)
     text = read_to_end(connection)
     connection.close()
     assert b'"error"' in text.split(b"}\n")[-2]
     assert b"[DONE]" not in text
-    assert server.process.wait(10) == 4, server.output[-2000:]
-    assert time.monotonic() - killed < 6
+    assert server.process.wait(STOP_SECONDS) == 4, server.output[-2000:]
     assert "the engine process died" in server.output.strip().splitlines()[-1]
