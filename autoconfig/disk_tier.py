@@ -45,7 +45,7 @@ def disk_tier(
         reasons.append(f"{wishes.disk_path} does not exist, and will be created")
     size = in_tenths(size)
     free = slack(size, brought_bytes(on_gpus=bool(host.gpus)))
-    return Tier(size, (*reasons, f"{free:.0%} of it stay free", _measured(probe)), free)
+    return Tier(size, (*reasons, f"{free:.0%} of it stay free", _measured(probe)), slack=free)
 
 
 def _free(wishes: CacheWishes, mount: Mount) -> tuple[int, list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Kind(Enum):
-    """What an option's text must be; the names are those of `engine_args.json`."""
+    """What an option's text must be; the names are those of `engine_args.json`, which has no sizes."""
 
     BOOL = "bool"
     FLAG = "flag"
@@ -17,6 +17,7 @@ class Kind(Enum):
     HUMAN_INT = "human_int"
     MODEL_LENGTH = "model_length"
     FLOAT = "float"
+    GIB = "gib"
     TEXT = "text"
     TEXT_OR_JSON = "text_or_json"
     LIST = "list"
@@ -32,6 +33,7 @@ EXPECTED = {
     Kind.HUMAN_INT: "a whole number",
     Kind.MODEL_LENGTH: "a number of tokens",
     Kind.FLOAT: "a number",
+    Kind.GIB: "a number",
     Kind.TEXT: "text",
     Kind.TEXT_OR_JSON: "text or a JSON object",
     Kind.LIST: "a list, as a,b,c or as JSON",
@@ -41,6 +43,7 @@ EXPECTED = {
 }
 
 FORMS = {
+    Kind.GIB: ", in GiB and without a unit",
     Kind.HUMAN_INT: ", also as 8k (8000), 8K (8192), 1.5m or 2G",
     Kind.MODEL_LENGTH: ', also as 8k (8000) or 8K (8192), or "auto"',
 }
@@ -144,6 +147,7 @@ _READERS: dict[Kind, Callable[[str], Any]] = {
     Kind.HUMAN_INT: _human_int,
     Kind.MODEL_LENGTH: _model_length,
     Kind.FLOAT: _float,
+    Kind.GIB: _float,
     Kind.TEXT: str,
     Kind.TEXT_OR_JSON: _text_or_json,
     Kind.LIST: _list,

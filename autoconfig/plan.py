@@ -84,16 +84,17 @@ def plan_cache(
     disk = disk_tier(wishes, host, ram.size_bytes, probe, place)
     plan = replace(plan, disk_reasons=disk.reasons)
     least, why = _least(plan, use, model)
+    staged: tuple[str, ...] = ()
     if ram.kept_bytes < least and not _is_decided(wishes, ram.size_bytes):
         alone = f"keeps {gib(ram.kept_bytes)}, and less than {gib(least)} {why}"
         if disk.kept_bytes < least:
             return _without(plan, f"{gib(ram.size_bytes)} of RAM is left for it, which {alone}")
-        staged = f"too little alone, as it {alone}; it stages the disk tier"
-        plan = replace(plan, cpu_reasons=(*plan.cpu_reasons, staged))
+        staged = (f"too little alone, as it {alone}; it stages the disk tier",)
     plan = replace(
         plan,
         cpu_bytes=ram.size_bytes,
         cpu_slack=ram.slack,
+        cpu_reasons=(*ram.reasons, *ram.room, *staged),
         disk_bytes=disk.size_bytes,
         disk_slack=disk.slack,
         disk_path=wishes.disk_path if disk.size_bytes else "",

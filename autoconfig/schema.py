@@ -47,6 +47,7 @@ _JSON_TYPES: dict[Kind, dict[str, Any]] = {
     Kind.HUMAN_INT: {"type": ["integer", "string"]},
     Kind.MODEL_LENGTH: {"type": ["integer", "string"]},
     Kind.FLOAT: {"type": "number"},
+    Kind.GIB: {"type": "number"},
     Kind.TEXT: {"type": "string"},
     Kind.TEXT_OR_JSON: {"type": ["string", "object"]},
     Kind.LIST: {"type": "array", "items": {"type": ["string", "object"]}},

@@ -57,6 +57,9 @@ class Tier:
 
     size_bytes: int
     reasons: tuple[str, ...]
+    """What decided the size."""
+    room: tuple[str, ...] = ()
+    """What of it stays free, and for what that is too little."""
     slack: float = 0.0
     """Share of it that is kept free, for what comes next."""
 
@@ -86,11 +89,11 @@ def ram_tier(wishes: CacheWishes, use: EngineUse, host: HostFacts, model: ModelF
         return Tier(0, tuple(reasons))
     longest = prompt_bytes(use, host, model)
     free = slack(size, max(brought_bytes(on_gpus=bool(host.gpus)), longest))
-    reasons.append(f"{free:.0%} of it stay free, so that what comes at once finds room")
-    if (room := int(size * free)) < longest:
-        most = tokens(room // token_bytes(use, model))
-        reasons.append(f"a prompt of more than {most} tokens finds no room once it is full, and is not kept then")
-    return Tier(size, tuple(reasons), free)
+    room = [f"{free:.0%} of it stay free, so that what comes at once finds room"]
+    if int(size * free) < longest:
+        most = tokens(int(size * free) // token_bytes(use, model))
+        room.append(f"a prompt of more than {most} tokens finds no room once it is full, and is not kept then")
+    return Tier(size, tuple(reasons), tuple(room), free)
 
 
 def _needs(use: EngineUse, host: HostFacts, model: ModelFacts) -> Iterator[tuple[str, int]]:

@@ -61,7 +61,7 @@ def decide(
     asked = situation.asked()
     if resolution.settings.task != "generate":
         return CacheStart(off="a model that generates nothing has no use for it" if asked else "")
-    users = _users(asked, situation) if asked and asked.option.name == "lmcache_config_file" else None
+    users = _users(asked, situation, model) if asked and asked.option.name == "lmcache_config_file" else None
     if asked:
         _check_disks(users, situation)
     seen = look(model) if model and model.is_dir() else None
@@ -111,12 +111,16 @@ def _to_be_made(users: LMCacheConfig | None, situation: Situation) -> Iterator[s
             yield f"{said} does not exist, and will be created"
 
 
-def _users(asked: Value, situation: Situation) -> LMCacheConfig:
+def _users(asked: Value, situation: Situation, model: Path | None) -> LMCacheConfig:
     """Read the user's file; a name alone is one beside the model."""
-    beside = situation.resolution.model_directory
-    file = (beside.path if beside else Path("/")) / str(asked.value)
+    given = situation.resolution.model_directory
+    beside = given.path if given else model
+    if beside is None and not Path(str(asked.value)).is_absolute():
+        wrong = f"{asked} is no absolute path, and the model is in no directory yet where it could be beside it."
+        raise ConfigErrors((BadValueError(wrong),))
+    file = (beside or Path("/")) / str(asked.value)
     try:
         return read_yaml(file.read_text(encoding="utf-8"), str(file), situation.environment)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
-        raise ConfigErrors((BadValueError(f"{asked}: {reason}."),)) from None
+        raise ConfigErrors((BadValueError(f"{asked}: {file}: {reason}."),)) from None

@@ -23,11 +23,11 @@ OPTIONS = (
         "lmcache_min_cpu_gb",
         "GiB of RAM from which on the cache is worth having. Default: judged from the model's context and the engine's "
         "own cache.",
-        kind=Kind.FLOAT,
+        kind=Kind.GIB,
         minimum=0,
     ),
-    Option("lmcache_max_cpu_gb", "GiB of RAM the cache may take at most.", kind=Kind.FLOAT, minimum=0.1),
-    Option("lmcache_max_disk_gb", "GiB of disk the cache may take at most; 0 is none.", kind=Kind.FLOAT, minimum=0),
+    Option("lmcache_max_cpu_gb", "GiB of RAM the cache may take at most.", kind=Kind.GIB, minimum=0.1),
+    Option("lmcache_max_disk_gb", "GiB of disk the cache may take at most; 0 is none.", kind=Kind.GIB, minimum=0),
     Option(
         "lmcache_force_disk",
         "Use the disk even where it is EBS, or too small to be worth it.",

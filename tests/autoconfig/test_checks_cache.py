@@ -46,6 +46,14 @@ def test_sizes_for_a_plan_contradict_a_users_own_file(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("size", ["0.5GB", "8GiB", "8G"])
+def test_a_size_with_a_unit_is_refused_with_the_unit_it_has(size: str) -> None:
+    assert errors(OPTION_LMCACHE_MAX_CPU_GB=size) == (
+        f"option.lmcache_max_cpu_gb={size} (OPTION_LMCACHE_MAX_CPU_GB) is not a number of at least 0.1, in GiB and "
+        "without a unit."
+    )
+
+
 def test_lmcaches_own_variable_names_the_file_below_ours() -> None:
     value = resolved(LMCACHE_CONFIG_FILE="/theirs.yaml", OPTION_LMCACHE_CONFIG_FILE="/ours.yaml").values[
         "lmcache_config_file"
@@ -57,6 +65,9 @@ def test_lmcaches_own_variable_names_the_file_below_ours() -> None:
 def test_what_changes_nothing_is_remarked() -> None:
     assert resolved("option.lmcache_max_cpu_gb=8").notes == (
         "option.lmcache_max_cpu_gb=8 (serving.properties:1): no effect without option.lmcache_auto_config=true",
+    )
+    assert resolved(OPTION_LMCACHE_MIN_CPU_GB="8").notes == (
+        "option.lmcache_min_cpu_gb=8 (OPTION_LMCACHE_MIN_CPU_GB): no effect without option.lmcache_auto_config=true",
     )
     assert resolved(AUTO, LMCACHE_CHUNK_SIZE="512").notes == (
         "LMCACHE_CHUNK_SIZE: no effect without option.lmcache_config_file, whose keys they overrule",

@@ -170,6 +170,21 @@ def test_a_directory_that_is_not_there_yet_is_said_to_be_made_and_a_file_is_no_t
     assert (none.disk_bytes, none.disk_reasons) == (0, ("/kv/a cannot be a directory: /kv is a file",))
 
 
+def test_too_little_ram_for_its_chunks_is_said_with_numbers_and_what_to_set() -> None:
+    plan = plan_of({**P4DE, "model": "Qwen/Qwen2.5-7B", "options": {"lmcache_max_cpu_gb": 0.1}})
+    assert plan.off == (
+        "0.1 GiB of RAM hold 1.87 K tokens, 7 chunks of 256; 64 chunks, which may be on their way at once, take "
+        "0.9 GiB; set option.lmcache_max_cpu_gb=0.9 at least"
+    )
+    assert not plan_of({**P4DE, "model": "Qwen/Qwen2.5-7B", "options": {"lmcache_max_cpu_gb": 0.9}}).off
+
+
+def test_less_ram_than_was_asked_for_needs_no_other_reason() -> None:
+    plan = plan_of({**P4DE, "model": "Qwen/Qwen2.5-72B", "options": {"lmcache_min_cpu_gb": 1000}})
+    assert plan.off == "875.5 GiB of RAM is left for it, and option.lmcache_min_cpu_gb asks for 1,000.0 GiB"
+    assert plan.disk_reasons == ()
+
+
 def test_what_adapters_take_of_the_ram_is_left_to_them() -> None:
     case = {**P4DE, "model": "Qwen/Qwen2.5-72B"}
     slots = {"tensor_parallel_degree": 4, "enable_lora": "true", "max_loras": 2, "max_cpu_loras": 8}

@@ -60,6 +60,16 @@ def test_the_directory_of_a_users_own_file_is_looked_at_as_well(tmp_path: Path) 
     assert not (tmp_path / "kv").exists()
 
 
+def test_a_file_that_is_not_there_is_named_with_the_folder_it_was_looked_for_in(tmp_path: Path) -> None:
+    asked = "option.lmcache_config_file=kv.yaml (OPTION_LMCACHE_CONFIG_FILE)"
+    assert refusal(tmp_path, lmcache_config_file="kv.yaml") == (
+        f"{asked}: {tmp_path}/model/kv.yaml: No such file or directory."
+    )
+    assert refusal(tmp_path, lmcache_config_file="kv.yaml", model_id="nobody/nothing").startswith(
+        f"{asked} is no absolute path, and the model is in no directory yet"
+    )
+
+
 def test_without_a_cache_nobody_minds_where_it_would_be(tmp_path: Path) -> None:
     plan = planned(tmp_path, lmcache_disk_path="/proc").cache.plan
     assert plan is not None
