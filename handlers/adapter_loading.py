@@ -6,11 +6,11 @@ What is wrong with an adapter is told to everybody who asks for it until its fil
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from handlers import adapter_files
+from handlers import adapter_files, scripts
 from handlers.adapter_files import AdapterFiles, Demands
 from handlers.adapter_registration import Registration
 from handlers.adapter_slots import Slots
@@ -27,9 +27,10 @@ _ATTEMPTS = 3
 class Loader:
     """Loads registrations into slots; the slots decide when."""
 
-    def __init__(self, slots: Slots, load_script: Callable[[Path], Scripts]) -> None:
+    def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._load_script = load_script
+        self._scripts: Counter[str] = Counter()
+        """How many registrations use a script, by its module."""
         self.waiting = 0
 
     async def weights(self, registration: Registration, demands: Demands) -> Weights | None:
@@ -66,6 +67,7 @@ class Loader:
         if registration.weights is not None:
             self._slots.detach(registration.weights)
             registration.weights = None
+        self._use(registration, None)
 
     async def _wait(self, registration: Registration) -> Weights | None:
         waiter: asyncio.Future[Weights | RequestError | None] = asyncio.get_running_loop().create_future()
@@ -87,7 +89,8 @@ class Loader:
 
     async def _load(self, registration: Registration, demands: Demands) -> Weights:
         for _ in range(_ATTEMPTS):
-            files, key, scripts = await asyncio.to_thread(self._prepare, registration, demands)
+            files, key, script = await asyncio.to_thread(_prepare, registration, demands)
+            self._use(registration, script)
             weights = await self._slots.hold(key, registration.name, files.directory)
             try:
                 unchanged = await asyncio.to_thread(adapter_files.signature, files.directory) == files.signature
@@ -95,16 +98,21 @@ class Loader:
                 self._slots.release(weights)
                 raise
             if unchanged:
-                registration.files, registration.scripts = files, scripts
+                registration.files = files
                 return weights
             self._slots.release(weights)
         raise AdapterRefusedError("its files keep changing")
 
-    def _prepare(self, registration: Registration, demands: Demands) -> tuple[AdapterFiles, str, Scripts | None]:
-        """Look at an adapter's files, all of them: that the weights were read also has them at hand for the engine."""
-        files = look(registration, demands)
-        scripts = self._load_script(Path(files.script)) if files.script else None
-        return files, key_of(registration.name, adapter_files.digest(files)), scripts
+    def _use(self, registration: Registration, script: Scripts | None) -> None:
+        """Give a registration its script; one that none uses any more is dropped."""
+        replaced, registration.scripts = registration.scripts, script
+        if script is not None:
+            self._scripts[script.module] += 1
+        if replaced is not None:
+            self._scripts[replaced.module] -= 1
+            if not self._scripts[replaced.module]:
+                del self._scripts[replaced.module]
+                scripts.forget(replaced)
 
     def _loaded(self, registration: Registration, task: "asyncio.Task[Weights]") -> None:
         """Hand what the load came to, to all who wait for it."""
@@ -167,6 +175,13 @@ def look(registration: Registration, demands: Demands) -> AdapterFiles:
     directory = registration.roots.locate(registration.src)
     registration.seen = adapter_files.signature(directory)
     return demands.check(directory, registration.roots)
+
+
+def _prepare(registration: Registration, demands: Demands) -> tuple[AdapterFiles, str, Scripts | None]:
+    """Read all of an adapter's files; that the weights were read also has them at hand for the engine."""
+    files = look(registration, demands)
+    script = scripts.load(Path(files.script)) if files.script else None
+    return files, key_of(registration.name, adapter_files.digest(files)), script
 
 
 def _changed(registration: Registration) -> bool:

@@ -182,7 +182,7 @@ class Slots:
         if error is None:
             weights.loaded, weights.loaded_at = True, self._clock()
             self.counts.loads += 1
-            logger.info("adapter %s loaded in %.2f s", wish.name, weights.loaded_at - started)
+            logger.debug("adapter %s loaded in %.2f s", wish.name, weights.loaded_at - started)
         elif isinstance(error, AdapterRefusedError):
             found = error
         else:

@@ -47,7 +47,6 @@ class Adapters:
         engine: LoraEngine,
         model_names: tuple[str, ...],
         weights_directory: Path | None,
-        load_script: Callable[[Path], Scripts],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -55,7 +54,7 @@ class Adapters:
         self._roots = Roots(settings.roots)
         self._demands = Demands(settings.max_rank, BaseShapes())
         self._slots = Slots(engine, settings.slots, settings.cpu_slots, clock)
-        self._loader = Loader(self._slots, load_script)
+        self._loader = Loader(self._slots)
         self._catalogue = Catalogue(model_names, settings.slots)
 
     @property

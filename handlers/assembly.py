@@ -86,7 +86,7 @@ async def assemble(
     """
     adapters = None
     if plan.adapters:
-        adapters = Adapters(plan.adapters, engine, plan.model_names, prepared.weights, scripts.load)
+        adapters = Adapters(plan.adapters, engine, plan.model_names, prepared.weights)
         registry.register(AdapterMetrics(adapters))
         await adapters.start()
     options = {**plan.script_options, "model_id": plan.model, "model_dir": str(Path(plan.script).parent)}

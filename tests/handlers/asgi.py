@@ -17,7 +17,7 @@ from handlers.app import Application
 from handlers.inference import Extensions, Inference
 from handlers.invocations import Invocations
 from handlers.metrics import RequestMetrics
-from handlers.scripts import Scripts, load
+from handlers.scripts import Scripts
 from handlers.sessions import Sessions
 from handlers.tgi_reply import TokenNames
 from tests.timing import LONG_SECONDS
@@ -105,7 +105,7 @@ def application(
 ) -> Application:
     """Return the application over an engine, with settings that differ from the defaults."""
     serving, names = ServingSettings(**settings), ("tiny", "lmi")
-    registry = Adapters(adapters, engine, names, None, load) if adapters else None
+    registry = Adapters(adapters, engine, names, None) if adapters else None
     invocations = Invocations(serving, "generate", TokenNames(engine.tokenizer))
     inference = Inference(engine, serving, names, invocations, Extensions(Sessions(sessions), registry, script))
     metrics = metrics or RequestMetrics(CollectorRegistry(), serving.max_concurrent_requests)

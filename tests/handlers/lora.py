@@ -15,7 +15,6 @@ from safetensors.numpy import save_file
 from autoconfig.settings import AdapterSettings, AdapterSource
 from handlers.adapters import Adapters
 from handlers.errors import AdapterRefusedError
-from handlers.scripts import Scripts
 
 HIDDEN = 8
 MODULE = "model.layers.{layer}.self_attn.q_proj"
@@ -113,18 +112,13 @@ def _weights(directory: str) -> bytes:
     return Path(directory, "adapter_model.safetensors").read_bytes()
 
 
-def no_script(file: Path) -> Scripts:
-    raise AssertionError(file)
-
-
 def registry(
     engine: FakeLora,
     root: Path,
     slots: int = 2,
     cpu_slots: int = 2,
     sources: Sequence[AdapterSource] = (),
-    load_script: Callable[[Path], Scripts] = no_script,
 ) -> Adapters:
     """Return a registry over an engine, whose adapters may lie below `root`."""
     settings = AdapterSettings(slots, cpu_slots, 16, (str(root),), tuple(sources))
-    return Adapters(settings, engine, ("tiny",), root / "base", load_script)
+    return Adapters(settings, engine, ("tiny",), root / "base")

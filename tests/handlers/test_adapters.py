@@ -1,7 +1,7 @@
 """The registry around an engine of the test's own: when adapters load, wait, leave, fail and are tried again."""
 
 import asyncio
-import os
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -12,8 +12,7 @@ import pytest
 
 from autoconfig.settings import AdapterSource
 from handlers.adapters import Adapters, Lease
-from handlers.errors import AdapterRefusedError, RequestError, ScriptError
-from handlers.scripts import Scripts
+from handlers.errors import AdapterRefusedError, RequestError
 from tests.handlers.lora import FakeLora, registry, write_adapter, write_base
 
 
@@ -493,30 +492,35 @@ def test_the_operators_adapters_are_there_from_the_start_good_or_bad(tmp_path: P
     run(test())
 
 
-def test_a_script_is_loaded_with_the_weights_and_its_mistake_is_told(tmp_path: Path) -> None:
+def test_a_script_is_run_with_the_first_load_and_dropped_with_its_last_adapter(tmp_path: Path) -> None:
     async def test() -> None:
-        scripts, loaded = Scripts(), []
+        adapters, src = registry(FakeLora(), tmp_path), write_adapter(tmp_path / "a")
+        (src / "model.py").write_text(f"with open({str(tmp_path / 'runs')!r}, 'a') as f: f.write('x')")
+        for name in "ab":
+            await adapters.register(name, str(src))
+        assert not (tmp_path / "runs").exists()
+        leases = [await begun(adapters, name) for name in "aab"]
+        assert (tmp_path / "runs").read_text() == "x"
+        assert leases[0].scripts is not None
+        module = leases[0].scripts.module
+        await adapters.remove("a")
+        assert module in sys.modules
+        await adapters.remove("b")
+        assert module not in sys.modules
 
-        def load(file: Path) -> Scripts:
-            loaded.append(file)
-            if "bad" in file.read_text():
-                raise ScriptError("model.py:1: NameError: name 'bad' is not defined")
-            return scripts
+    run(test())
 
-        adapters = registry(FakeLora(), tmp_path, load_script=load)
-        script = write_adapter(tmp_path / "a") / "model.py"
-        script.write_text("good = 1")
-        await adapters.register("a", str(script.parent))
-        assert loaded == []
-        assert (await begun(adapters, "a")).scripts is scripts
+
+def test_a_script_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
+    async def test() -> None:
+        adapters, src = registry(FakeLora(), tmp_path), write_adapter(tmp_path / "a")
+        (src / "model.py").write_text("x = 1\nbad")
+        await adapters.register("a", str(src))
+        error = await refused(begun(adapters, "a"))
+        assert error.message == "The adapter `a` cannot be loaded: model.py:2: NameError: name 'bad' is not defined."
+        (src / "model.py").write_text("good = 1")
         await begun(adapters, "a")
-        assert loaded == [script]
-        script.write_text("bad")
-        os.utime(script, ns=(1, 1))
-        await adapters.update("a")
-        assert (await refused(begun(adapters, "a"))).message.endswith(
-            "model.py:1: NameError: name 'bad' is not defined."
-        )
+        await adapters.remove("a")
 
     run(test())
 
