@@ -52,23 +52,31 @@ def find(values: Mapping[str, Value], directories: Sequence[Path]) -> FoundAdapt
     notes: list[str] = []
     for one in wanted:
         adapters += _below(one)
-    for folder in dict.fromkeys(directory / FOLDER for directory in directories):
+    for directory in dict.fromkeys(directories):
         known = {adapter.source.src for adapter in adapters}
-        inside, unreadable = _inside(folder)
+        inside, unreadable = _inside(directory / FOLDER)
         adapters += [_seen(path) for path in inside if str(path) not in known]
         if unreadable:
-            notes.append(f"{folder}: {unreadable}")
+            notes.append(f"{directory / FOLDER}: {unreadable}")
+        if _is_adapter(directory) and str(directory) not in known:
+            named_so = f'option.adapters={{"name": "{directory}"}}'
+            notes.append(f"{directory} is an adapter itself, and not served unless it is named: {named_so}")
     errors += _errors(adapters)
     return FoundAdapters(tuple(adapters), tuple(errors), tuple(notes))
 
 
 def _below(one: Named) -> list[PlannedAdapter]:
     """Return the adapter in a directory, or those in the directories below."""
-    with suppress(OSError):
-        inside = [] if one.name or (one.path / CONFIGURATION).exists() else _inside(one.path)[0]
-        if any((path / CONFIGURATION).exists() for path in inside):
-            return [_seen(path) for path in inside]
+    inside = [] if one.name or _is_adapter(one.path) else _inside(one.path)[0]
+    if any(map(_is_adapter, inside)):
+        return [_seen(path) for path in inside]
     return [_seen(one.path, one)]
+
+
+def _is_adapter(path: Path) -> bool:
+    with suppress(OSError):
+        return (path / CONFIGURATION).is_file()
+    return False
 
 
 def _inside(folder: Path) -> tuple[list[Path], str]:

@@ -93,6 +93,16 @@ def test_a_directory_of_adapters_alone_is_not_taken_for_the_model(tmp_path: Path
     assert names(resolved("option.model_id=org/base", directory=seen)) == ["law"]
 
 
+def test_an_adapter_in_the_place_of_the_model_is_remarked_unless_it_is_named(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    adapter(model)
+    assert resolved(directory=look(model)).notes == (
+        f'{model} is an adapter itself, and not served unless it is named: option.adapters={{"name": "{model}"}}',
+    )
+    named = beside(model, "option.adapters=.")
+    assert (names(named), named.notes) == (["model"], ())
+
+
 def test_hidden_directories_and_files_are_no_adapters(tmp_path: Path) -> None:
     adapter(tmp_path / "adapters" / "law")
     adapter(tmp_path / "adapters" / ".cache")
