@@ -13,7 +13,7 @@ from tests.e2e.server import LEAVE_SECONDS, STOP_SECONDS, Server
 from tests.timing import eventually
 
 Isolated = tuple[Server, Callable[[Callable[[Client], object]], object]]
-STREAM = {"messages": [{"role": "user", "content": "Count to one hundred"}], "max_tokens": 60, "ignore_eos": True}
+STREAM = {"messages": [{"role": "user", "content": "Count to one hundred"}], "max_tokens": 30, "ignore_eos": True}
 
 
 def read_to_end(connection: socket.socket) -> bytes:
