@@ -6,7 +6,7 @@ Bytes are stamped as they arrive and parsed after the run, so that the client's 
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -69,12 +69,15 @@ async def closed_loop(url: str, bodies: Sequence[Body], concurrency: int) -> Loa
     return Load(tuple(_timing(answer) for answer in exchange.received), exchange.seconds)
 
 
-async def send_all(url: str, bodies: Sequence[Body], concurrency: int) -> Exchange:
+async def send_all(
+    url: str, bodies: Sequence[Body], concurrency: int, headers: Mapping[str, str] | None = None
+) -> Exchange:
     """Send every body once, `concurrency` at a time, whatever becomes of the others."""
     waiting = iter(enumerate(bodies))
     received: list[Received] = []
     timeout = aiohttp.ClientTimeout(total=600)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
         started = time.perf_counter()
         async with asyncio.TaskGroup() as clients:
             for _ in range(concurrency):
