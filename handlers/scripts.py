@@ -53,9 +53,6 @@ class Scripts:
         )
 
 
-NONE = Scripts()
-
-
 def provide_djl_python() -> None:
     """Make `import djl_python` work in scripts; DJL's own package stays what it is where there is one."""
     if importlib.util.find_spec("djl_python") is None:
