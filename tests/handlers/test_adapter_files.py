@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from handlers.adapter_shapes import BaseShapes
 from handlers.adapter_source import ANYWHERE, Roots
 from handlers.errors import AdapterRefusedError, RequestError
 from tests.handlers.lora import HIDDEN, MODULE, write_adapter, write_base, write_weights
+from tests.timing import assert_within, seconds_of
 
 Q_PROJ = MODULE.format(layer=0)
 PREFIX = f"base_model.model.{Q_PROJ}"
@@ -309,6 +309,5 @@ def test_looking_at_an_adapter_of_a_gigabyte_takes_milliseconds(tmp_path: Path) 
     with (adapter / "adapter_model.safetensors").open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         stream.truncate(8 + len(text) + 128 + size)
-    started = time.perf_counter()
     assert check(adapter).rank == 4
-    assert time.perf_counter() - started < 0.5
+    assert_within(0.5, lambda: seconds_of(lambda: check(adapter)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -14,11 +15,12 @@ from autoconfig.settings import AdapterSource
 from handlers.adapters import Adapters, Lease
 from handlers.errors import AdapterRefusedError, RequestError
 from tests.handlers.lora import FakeLora, registry, write_adapter, write_base
+from tests.timing import LONG_SECONDS
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
     async def in_time() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONG_SECONDS):
             await test
 
     asyncio.run(in_time())
@@ -171,7 +173,7 @@ def test_when_another_place_is_free_first_who_had_to_yield_goes_on(tmp_path: Pat
         await first.begun()
         await second.begun()
         third = Use(adapters, "c")
-        await asyncio.sleep(0.05)
+        await until(lambda: adapters.waiting == 1)
         late = Use(adapters, "a")
         await second.end()
         await third.begun()
@@ -543,17 +545,16 @@ def test_a_thousand_adapters_are_registered_in_seconds_and_little_memory(tmp_pat
     async def test() -> None:
         engine = FakeLora()
         adapters, src = registry(engine, tmp_path), str(write_adapter(tmp_path / "a"))
-        for number in range(100):
-            await adapters.register(f"before-{number}", src)
-        tracemalloc.start()
-        started = asyncio.get_running_loop().time()
+        started = time.process_time()  # what else runs on the machine must not count
         await asyncio.gather(*(adapters.register(f"adapter-{number}", src) for number in range(1000)))
-        seconds = asyncio.get_running_loop().time() - started
+        seconds = time.process_time() - started
+        tracemalloc.start()
+        await asyncio.gather(*(adapters.register(f"traced-{number}", src) for number in range(100)))
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert (adapters.registered, engine.calls) == (1100, [])
         assert seconds < 5
-        assert held / 1000 < 4000
+        assert held / 100 < 4000
         await begun(adapters, "adapter-500")
         assert engine.count("load") == 1
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from handlers.errors import RequestError, SessionsError
 from handlers.exchange import Exchange
 from handlers.sessions import Sessions
 from tests.handlers.asgi import Request, Response
+from tests.timing import LONG_SECONDS
 
 NEW, CLOSE, CHAT = {"requestType": "NEW_SESSION"}, {"requestType": "CLOSE"}, {"inputs": "Hi"}
 START = 1_800_000_000.0
@@ -62,10 +63,13 @@ def statuses(sessions: Sessions, *names: str) -> list[int]:
     return [ask(sessions, CHAT, name).status for name in names]
 
 
-async def kept(sessions: Sessions, seconds: float) -> None:
-    """Run the background work for a moment, and end it as a worker does."""
+async def kept(sessions: Sessions, done: Callable[[], bool] = lambda: True) -> None:
+    """Run the background work until it has done something, and end it as a worker does."""
     task = asyncio.create_task(sessions.keep(0.01))
-    await asyncio.sleep(seconds)
+    async with asyncio.timeout(LONG_SECONDS):
+        await asyncio.sleep(0)
+        while not done():  # noqa: ASYNC110 - what is waited for is on the disk
+            await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait([task])
 
@@ -74,7 +78,7 @@ async def kept(sessions: Sessions, seconds: float) -> None:
 def running(sessions: Sessions) -> Iterator[None]:
     """Have what happened in the block written when it ends, as at the end of a worker."""
     yield
-    asyncio.run(kept(sessions, 0))
+    asyncio.run(kept(sessions))
 
 
 def test_a_new_session_is_told_in_both_headers_as_botocore_wants_it(tmp_path: Path) -> None:
@@ -184,8 +188,7 @@ def test_expired_sessions_leave_the_disk_without_anybody_asking(tmp_path: Path) 
     sessions = started(tmp_path, clock)
     opened(sessions)
     clock.now += 100
-    asyncio.run(kept(sessions, 0.2))
-    assert list(tmp_path.iterdir()) == []
+    asyncio.run(kept(sessions, lambda: list(tmp_path.iterdir()) == []))
 
 
 def test_an_ordinary_body_under_new_session_is_answered_in_a_session_of_its_own(tmp_path: Path) -> None:
