@@ -61,6 +61,9 @@ def cpu_options(given: Mapping[str, Any], host: HostFacts, config: ModelConfig |
         return
     if "dtype" not in given and (dtype := cpu_dtype(host, config)):
         yield Recommendation("dtype", *dtype)
+    if "worker_extension_cls" not in given:
+        reason = "no GPU; without it a request with a seed and a long prompt ends vLLM 0.32's engine"
+        yield Recommendation("worker_extension_cls", "handlers.cpu_worker.CpuWorker", reason)
     if "enforce_eager" not in given:
         yield Recommendation("enforce_eager", True, "no GPU; compiling would add minutes to the start")
     if "gpu_memory_utilization" not in given:

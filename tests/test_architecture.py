@@ -26,7 +26,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "boto3": ("container/",),
     "botocore": ("container/",),
-    "vllm": ("handlers/engine.py", "handlers/engine_arguments.py", "benchmarks/vllm_cli.py"),
+    "vllm": ("handlers/engine.py", "handlers/engine_arguments.py", "handlers/cpu_worker.py", "benchmarks/vllm_cli.py"),
     "djl_python": ("handlers/djl.py", "handlers/custom_handle.py"),
     # In processes of its own, and in the engine's through vLLM.
     "lmcache": ("tests/",),

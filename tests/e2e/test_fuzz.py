@@ -118,6 +118,7 @@ BREAKS_VLLM: dict[str, Json] = {
     "structured outputs that are a list": {**COMPLETION, "structured_outputs": []},
     "top_k beyond 64 bits": {**CHAT, "top_k": 10**30},
     "stream interval beyond 64 bits": {**CHAT, "stream": True, "stream_interval": 2**64},
+    "seed for a prompt of several steps": {"prompt": [19] * 5000, "max_tokens": 2, "seed": 1},
     "lone surrogate in stop": {**COMPLETION, "stop": ["\ud800"]},
     "lone surrogate in a request id": {**CHAT, "request_id": "\ud800"},
     "transfer parameters by the back door": {**CHAT, "vllm_xargs": {"kv_transfer_params": "x"}},

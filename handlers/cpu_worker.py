@@ -1,0 +1,46 @@
+"""Mends vLLM 0.32's worker on a CPU from within its process, where `--worker-extension-cls` has this imported.
+
+A request with a seed whose prompt takes several steps ended the engine: a step that only prefills samples a token
+nobody wants, and vLLM rewinds the seed's generator by an offset that generators on a CPU do not have.
+"""
+
+from typing import Any
+
+# ruff: noqa: SLF001  (vLLM has no public place for this)
+import torch
+from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+
+class CpuWorker:
+    """What vLLM adds to its worker's bases; the import of this module is what counts."""
+
+
+def _prefilling(runner: GPUModelRunner) -> dict[int, torch.Generator]:
+    """Return the generators of the requests whose sampled token is thrown away in this step, by row of the batch."""
+    discarded = runner.discard_request_mask.np[: runner.input_batch.num_reqs]
+    return {row: generator for row, generator in runner.input_batch.generators.items() if discarded[row]}
+
+
+def _sample(runner: GPUModelRunner, *arguments: Any, **keywords: Any) -> Any:
+    """Sample, and leave the generators of prompts that are not complete as they were."""
+    states = [(generator, generator.get_state()) for generator in _prefilling(runner).values()]
+    output = GPUModelRunner._sample(runner, *arguments, **keywords)
+    for generator, state in states:
+        generator.set_state(state)
+    return output
+
+
+def _bookkeeping_sync(runner: GPUModelRunner, *arguments: Any, **keywords: Any) -> Any:
+    """Keep the books without the generators vLLM would rewind here."""
+    batch = runner.input_batch
+    generators, prefilling = batch.generators, _prefilling(runner)
+    batch.generators = {row: generator for row, generator in generators.items() if row not in prefilling}
+    try:
+        return GPUModelRunner._bookkeeping_sync(runner, *arguments, **keywords)
+    finally:
+        batch.generators = generators
+
+
+CPUModelRunner._sample = _sample
+CPUModelRunner._bookkeeping_sync = _bookkeeping_sync
