@@ -42,7 +42,7 @@ class Tier:
     model: str
     world_size: int
     usable_bytes: float
-    """Below the watermark above which it evicts."""
+    """Below the watermark above which it evicts; 0 where it keeps nothing, and others are only read through it."""
 
 
 class CacheServer:
@@ -59,16 +59,16 @@ class CacheServer:
 
     def tier(self) -> Tier:
         """Ask how large the tier is, and for whom."""
-        said = self._call("GET", "/status")
+        status, config = self._call("GET", "/status"), self._call("GET", "/config")
         try:
-            storage = said["storage_manager"]
-            engines = {**said.get("cache_context_meta", {}), **said.get("non_cuda_context_meta", {})}
+            engines = {**status.get("cache_context_meta", {}), **status.get("non_cuda_context_meta", {})}
             engine = next(iter(engines.values()))
-            below = storage["l1_eviction_controller"]["trigger_watermark"]
-            size = storage["l1_manager"]["memory_configured_bytes"]
-            return Tier(engine["model_name"], engine["world_size"], below * size)
+            storage = config["storage_manager"]
+            size = storage["l1_manager_config"]["memory_config"]["size_in_bytes"]
+            kept = 0 if storage["store_policy"] == "skip_l1" else storage["eviction_config"]["trigger_watermark"]
+            return Tier(engine["model_name"], engine["world_size"], kept * size)
         except (KeyError, TypeError, StopIteration):
-            raise ValueError("LMCache's /status tells of no engine or no tier in RAM") from None
+            raise ValueError("LMCache's /status and /config tell of no engine or no tier in RAM") from None
 
     def prefetch(self, tier: Tier, prefix: Prefix, stop: Callable[[], bool]) -> None:
         """Have a prompt's chunks in RAM, and wait until they are, within reason."""

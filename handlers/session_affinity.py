@@ -94,7 +94,9 @@ class SessionAffinity:
         """Look prompts up, one after the other; what was served last is looked up last and so leaves RAM last."""
         try:
             with CacheServer(self._tiers) as server:
-                self._tier = self._tier or server.tier()
+                if self._tier is None:
+                    self._tier = server.tier()
+                    return  # from now on it is known how many there is room for
                 for prefix in prefixes:
                     if self._stopping:
                         return

@@ -14,7 +14,10 @@ import pytest
 from autoconfig.settings import CacheSettings
 from handlers.session_affinity import SessionAffinity
 
-STATUS = json.loads(Path(__file__).with_name("lmcache").joinpath("status.json").read_text())
+SAID = {
+    name: json.loads((Path(__file__).parent / "lmcache" / name).read_text()) for name in ("status.json", "config.json")
+}
+STATUS, CONFIG = SAID.values()
 BELOW_WATERMARK = 0.72 * 429496729
 CHUNK, BYTES_PER_TOKEN = 256, 3072
 ROOM = int(BELOW_WATERMARK / 2 / BYTES_PER_TOKEN)
@@ -25,6 +28,7 @@ class CacheServer:
     """Answers as LMCache 0.5.6 does; `prefetches` are the bodies it was sent, `polls` how often a job was asked for."""
 
     status: Any = field(default_factory=lambda: STATUS)
+    config: Any = field(default_factory=lambda: CONFIG)
     refuses: bool = False
     pending: int = 0
     prefetches: list[dict[str, Any]] = field(default_factory=list)
@@ -34,6 +38,8 @@ class CacheServer:
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         if path == "/status":
             return 200, self.status
+        if path == "/config":
+            return 200, self.config
         if self.refuses:
             return 503, {"detail": "no layout registered"}
         if method == "POST":
@@ -104,7 +110,9 @@ class Worker:
         self.affinity.seen(list(range(tokens)), salt)
 
     def look_up(self) -> None:
-        asyncio.run(self.affinity.look_up())
+        """Look prompts up; the first look only learns how large the tier is."""
+        for _ in range(1 if self.affinity._tier else 2):
+            asyncio.run(self.affinity.look_up())
 
 
 def test_the_whole_chunks_of_a_sessions_last_prompt_are_looked_up_under_its_salt(server: CacheServer) -> None:
@@ -165,6 +173,15 @@ def test_nothing_is_remembered_where_it_is_not_known_what_a_token_takes(server: 
     assert (worker.affinity.kept_tokens, server.prefetches) == (0, [])
 
 
+def test_ram_that_only_serves_to_read_the_disk_is_not_filled(server: CacheServer) -> None:
+    server.config = CONFIG | {"storage_manager": CONFIG["storage_manager"] | {"store_policy": "skip_l1"}}
+    worker = Worker(server.port)
+    worker.request("a", CHUNK)
+    for _ in range(2):
+        worker.look_up()
+    assert (worker.affinity.kept_tokens, server.prefetches) == (0, [])
+
+
 def test_when_nobody_asks_for_anything_nothing_is_looked_up(server: CacheServer) -> None:
     worker = Worker(server.port)
     worker.request("a", CHUNK)
@@ -184,9 +201,12 @@ def test_a_job_is_asked_for_until_it_has_ended_or_lmcache_would_keep_it_for_ever
     assert server.polls == 4
 
 
-@pytest.mark.parametrize("status", [{}, [], {"storage_manager": {}}, STATUS | {"non_cuda_context_meta": {}}])
-def test_a_server_that_tells_nothing_of_use_is_asked_for_nothing(server: CacheServer, status: Any) -> None:
-    server.status = status
+@pytest.mark.parametrize(
+    ("status", "config"),
+    [({}, CONFIG), ([], CONFIG), (STATUS | {"non_cuda_context_meta": {}}, CONFIG), (STATUS, {}), (STATUS, {"mp": {}})],
+)
+def test_a_server_that_tells_nothing_of_use_is_asked_for_nothing(server: CacheServer, status: Any, config: Any) -> None:
+    server.status, server.config = status, config
     worker = Worker(server.port)
     worker.request("a", CHUNK)
     worker.look_up()
