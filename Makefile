@@ -15,7 +15,7 @@ digest = $(shell cat $(1) | grep == | sha256sum | cut -c1-12)
 RUNTIME := .venv/.$(FLAVOUR)-$(call digest,requirements/$(FLAVOUR).txt)
 TOOLS := .venv/.dev-$(call digest,requirements/$(FLAVOUR).txt requirements/dev.txt)
 
-.PHONY: help setup serve explain test test-fast check docs lock soak bench-overhead bench-long-doc-qa bench-adapters clean
+.PHONY: help setup serve explain test test-fast check docs lock soak bench-overhead bench-long-doc-qa bench-adapters bench-sessions clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-overhead: $(TOOLS) ## Compare with plain `vllm serve`, about twenty minute
 
 bench-long-doc-qa: $(TOOLS) ## Measure LMCache's tiers by Long Doc QA, a quarter of an hour (ARGS=--help)
 	@.venv/bin/python -m benchmarks.long_doc_qa $(ARGS)
+
+bench-sessions: $(TOOLS) ## Measure what sessions keep warm, ten minutes (ARGS=--help)
+	@.venv/bin/python -m benchmarks.sessions $(ARGS)
 
 bench-adapters: $(TOOLS) ## Measure LoRA adapters against `vllm serve --enable-lora`, a quarter of an hour (ARGS=--help)
 	@.venv/bin/python -m benchmarks.adapters $(ARGS)
