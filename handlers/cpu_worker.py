@@ -1,13 +1,18 @@
 """Mends vLLM 0.32's worker on a CPU from within its process, where `--worker-extension-cls` has this imported.
 
 A request with a seed whose prompt takes several steps ended the engine: a step that only prefills samples a token
-nobody wants, and vLLM rewinds the seed's generator by an offset that generators on a CPU do not have.
+nobody wants, and vLLM rewinds the seed's generator by an offset that generators on a CPU do not have. And a request for
+the base model was answered with an adapter's weights in a step it shared with one.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 # ruff: noqa: SLF001  (vLLM has no public place for this)
 import torch
+from vllm.lora.ops.torch_ops import lora_ops
+from vllm.lora.punica_wrapper import punica_cpu
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
@@ -42,5 +47,22 @@ def _bookkeeping_sync(runner: GPUModelRunner, *arguments: Any, **keywords: Any) 
         batch.generators = generators
 
 
+def _of_adapters_only(expand: Callable[..., None]) -> Callable[..., None]:
+    """Add what adapters compute to the rows that have one; the others' index is -1, which is the last slot here."""
+
+    @functools.wraps(expand)
+    def expanded(
+        inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, slots: torch.Tensor, *rest: Any, **more: Any
+    ) -> None:
+        expand(inputs.masked_fill((slots < 0).unsqueeze(-1), 0), weights, output, slots, *rest, **more)
+
+    return expanded
+
+
 CPUModelRunner._sample = _sample
 CPUModelRunner._bookkeeping_sync = _bookkeeping_sync
+# All that adapters compute is added by one of these two, which are known in two places.
+for name in ("bgmv_expand", "bgmv_expand_slice"):
+    mended = _of_adapters_only(getattr(lora_ops, name))
+    for module in (lora_ops, punica_cpu):
+        setattr(module, name, mended)
