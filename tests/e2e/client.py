@@ -8,7 +8,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
@@ -96,12 +97,20 @@ class Client:
 
     def requests_running(self) -> float:
         """Return what the engine has in hand, running or waiting."""
-        return self.metric("vllm:num_requests_running") + self.metric("vllm:num_requests_waiting")
+        told = self.metrics()
+        return told["vllm:num_requests_running"] + told["vllm:num_requests_waiting"]
 
     def metric(self, name: str) -> float:
         """Return one metric, summed over its labels."""
-        text = self.http.get("/metrics").text
-        return sum(s.value for family in text_string_to_metric_families(text) for s in family.samples if s.name == name)
+        return self.metrics()[name]
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return every metric at one moment, summed over its labels; what is not told is zero."""
+        told: dict[str, float] = defaultdict(float)
+        for family in text_string_to_metric_families(self.http.get("/metrics").text):
+            for sample in family.samples:
+                told[sample.name] += sample.value
+        return told
 
 
 @contextmanager

