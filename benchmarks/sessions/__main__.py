@@ -48,14 +48,13 @@ def main() -> int:
             disk = block.enter_context(tempfile.TemporaryDirectory(dir=options.output, prefix="kv-cache-"))
             arm = _arm(name, model, work, options.dtype, Path(disk))
             rounds: list[Round] = []
-            results.append(Results(arm.title, arm.note, rounds))
+            described[arm.title] = arm.note
+            results.append(Results(arm.title, rounds))
             for measured in _rounds(arm, work, options):
                 rounds.append(measured)
                 (options.output / "sessions.json").write_text(as_json(results, described))
-        described[arm.title] = arm.note
-    page = markdown(results, described)
-    (options.output / "sessions.md").write_text(page)
-    print(page)
+                (options.output / "sessions.md").write_text(markdown(results, described))
+    print(markdown(results, described))
     return 0 if all(check.holds for check in checks(results)) else 1
 
 
@@ -105,13 +104,13 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--conversations", type=int, default=6, help="how many at once")
-    add("--flood", type=int, default=24, help="other requests between two turns; they must exceed the tier in RAM")
+    add("--conversations", type=int, default=4, help="how many at once")
+    add("--flood", type=int, default=16, help="other requests between two turns; they must exceed the tier in RAM")
     add("--tokens", type=int, default=4000, help="of a conversation's first prompt, and of each other request")
     add("--output-tokens", type=int, default=16, help="of every answer")
     add("--concurrency", type=int, default=2, help="of the other requests; turns are taken one after the other")
     add("--seed", type=int, default=0, help="of the words")
-    add("--repeats", type=int, default=3, help="pairs of rounds, one with sessions and one without")
+    add("--repeats", type=int, default=4, help="pairs of rounds, one with sessions and one without")
     add("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="the tiers below the engine's own cache")
     add("--model", type=Path, metavar="DIR", help="a model directory; default: Long Doc QA's random one of 18 MB")
     add("--dtype", default="float32", help="of weights and cache; only float32 answers the same to the last token")

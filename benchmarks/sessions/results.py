@@ -17,7 +17,6 @@ class Results:
     """All rounds of one server."""
 
     arm: str
-    note: str
     rounds: Sequence[Round]
 
     def of(self, *, sessions: bool) -> list[Round]:
@@ -50,6 +49,7 @@ def markdown(results: Sequence[Results], described: dict[str, str]) -> str:
     """Show a table, what it rests on, and whether that held."""
     head = ("tiers", "conversations", "next turn: TTFT mean, s", "p90", "tokens found", "others: TTFT mean, s")
     lines = [_row(head), _row(["---"] * len(head))]
+    results = [one for one in results if one.of(sessions=True)]
     for one in results:
         lines += [_row(row) for row in _rows(one)]
     lines += ["", *(text for one in results for text in _ratios(one)), ""]

@@ -88,7 +88,7 @@ def test_a_conversation_goes_on_with_what_was_said_and_sessions_are_closed(serve
 
 
 def test_the_report_puts_both_side_by_side_and_believes_equal_answers(server: tuple[str, type[Keeping]]) -> None:
-    results = Results("RAM", "", pairs(server[0]))
+    results = Results("RAM", pairs(server[0]))
     text = markdown([results], {"machine": "made up"})
     shares = [line.split(" | ")[4] for line in text.splitlines() if line.startswith("| RAM ")]
     assert [share.endswith("%") for share in shares] == [True, True]
@@ -108,7 +108,7 @@ def test_failures_other_answers_and_sessions_that_found_nothing_are_not_believed
         return [replace(first, next=tuple(replace(answer, **changes) for answer in first.next)), *others]
 
     def doubts(rounds: list[Round]) -> list[str]:
-        return [check.text for check in checks([Results("RAM", "", rounds)]) if not check.holds]
+        return [check.text for check in checks([Results("RAM", rounds)]) if not check.holds]
 
     assert doubts(rounds) == []
     assert "requests failed; broken" in doubts(changed(failure="broken"))[0]
@@ -119,8 +119,9 @@ def test_failures_other_answers_and_sessions_that_found_nothing_are_not_believed
 def test_a_pair_without_its_other_half_is_left_out() -> None:
     answer = Answer(0, 0.0, 0.1, 0.2, 100, 50, ("token_id:1",), ("",), (1.0,))
     halves = [Round(pair, sessions, (answer,), (answer,), 1.0, (answer,)) for pair, sessions in ((0, True), (0, False))]
-    results = Results("RAM", "", [*halves, replace(halves[0], pair=1)])
+    results = Results("RAM", [*halves, replace(halves[0], pair=1)])
     assert [len(results.of(sessions=sessions)) for sessions in (True, False)] == [1, 1]
+    assert "| RAM |" not in markdown([Results("RAM", halves[:1])], {})
 
 
 def test_a_server_without_sessions_is_told_of(server: tuple[str, type[Keeping]]) -> None:
