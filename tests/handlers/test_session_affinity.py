@@ -124,6 +124,15 @@ def test_the_whole_chunks_of_a_sessions_last_prompt_are_looked_up_under_its_salt
     assert server.prefetches == [asked]
 
 
+def test_an_engine_on_gpus_is_known_by_its_own_name_and_ranks(server: CacheServer) -> None:
+    engine = {"7": {"model_name": "m", "world_size": 4, "kv_cache_layout": {}}}
+    server.status = {"registered_gpu_ids": [7], "cache_context_meta": engine}
+    worker = Worker(server.port)
+    worker.request("a", CHUNK)
+    worker.look_up()
+    assert [(body["model_name"], body["world_size"]) for body in server.prefetches] == [("m", 4)]
+
+
 def test_requests_without_a_session_short_ones_and_pictures_leave_nothing_to_look_up(server: CacheServer) -> None:
     worker = Worker(server.port)
     worker.request("", 1000)
