@@ -33,11 +33,10 @@ class Catalogue:
             raise RequestError(404, f"The adapter `{name[:100]}` does not exist.")
         return registration
 
-    def put(self, registration: Registration) -> Registration | None:
-        """Let a name stand for a registration, and return the one it stood for."""
-        replaced = self._known.get(registration.name)
+    def put(self, registration: Registration) -> Registration:
+        """Let a name stand for a registration from now on."""
         self._known[registration.name] = registration
-        return replaced
+        return registration
 
     def remove(self, name: str) -> None:
         """Let a name stand for nothing."""

@@ -58,8 +58,10 @@ class Loader:
         self._slots.counts.failures += 1
         logger.error("adapter %s cannot be loaded: %s", registration.name, registration.failure)
 
-    def close(self, registration: Registration) -> None:
-        """Let nobody begin to use an adapter; its weights leave when those who do are done."""
+    def close(self, registration: Registration | None) -> None:
+        """Let nobody begin to use an adapter, where there is one; its weights leave when those who do are done."""
+        if registration is None:
+            return
         registration.closed = True
         if registration.loading is not None:
             registration.loading.cancel()

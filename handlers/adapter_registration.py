@@ -61,6 +61,10 @@ class Registration:
         """The name its users know."""
         return self.alias or self.name
 
+    def same(self, other: "Registration") -> bool:
+        """Tell whether another registration would change nothing: the same files, which have not failed here."""
+        return not self.failure and (self.src, self.files) == (other.src, other.files)
+
     def told(self) -> Adapter:
         """Return what can be told of it now."""
         state: State = "loading" if self.loading else "registered"

@@ -99,7 +99,7 @@ class Adapters:
         """
         self._catalogue.check_name(name)
         _check_pin(pin, preload)
-        return await self._put(self._registration(name, src, alias, bool(preload), pin), update=False)
+        return await self._put(self._registration(name, src, alias, bool(preload), pin))
 
     async def update(
         self,
@@ -121,7 +121,7 @@ class Adapters:
         pin = known.pin if pin is None else pin
         _check_pin(pin, preload)
         preload = known.preload if preload is None else preload
-        return await self._put(self._registration(name, src, alias, preload, pin), update=True)
+        return await self._put(self._registration(name, src, alias, preload, pin))
 
     async def remove(self, name: str) -> Adapter:
         """Forget an adapter: nobody can ask for it from now on. Returns when its last request is done.
@@ -191,40 +191,36 @@ class Adapters:
         roots = known.roots if known is not None and known.src == src else self._roots
         return Registration(name, src, alias, preload or pin, pin, roots)
 
-    async def _put(self, new: Registration, update: bool) -> Adapter:
+    async def _put(self, new: Registration) -> Adapter:
+        """Let a name stand for a registration, loaded first where it is to be; the same as before stays what it is.
+
+        Of two calls for one name the earlier does not undo the later, however long its load takes.
+        """
         self._catalogue.check_pins(new)
+        before = self._catalogue.get(new.name)
         try:
             new.files = await asyncio.to_thread(look, new, self._demands)
         except (AdapterRefusedError, OSError) as error:
             raise RequestError(400, f"The adapter `{new.name[:100]}` cannot be used: {reason(error)}.") from None
-        current = self._catalogue.get(new.name)
-        if current is None or current.failure or (current.src, current.files) != (new.src, new.files):
-            return await self._install(new, update)
-        if new.preload:
-            await self._loaded_now(current)
-        if self._catalogue.get(new.name) is not current:
-            raise _changed_meanwhile(new.name)
-        self._catalogue.check_pins(new)
-        current.alias, current.preload, current.pin = new.alias, new.preload, new.pin
-        if current.weights is not None:
-            self._slots.pin(current.weights, new.pin)
-        return current.told()
-
-    async def _install(self, new: Registration, update: bool) -> Adapter:
-        """Put a registration in the place of what had its name, loaded first where it is to be."""
         try:
             if new.preload:
-                await self._loaded_now(new)
+                await self._loaded_now(before if before is not None and before.same(new) else new)
+            now = self._catalogue.get(new.name)
+            kept = now if now is not None and now.same(new) else None
+            if now is not before and kept is None:
+                raise _changed_meanwhile(new.name)
             self._catalogue.check_pins(new)
-            if update:
-                self._catalogue.find(new.name)  # it may have been removed meanwhile
         except BaseException:
             self._loader.close(new)
             raise
-        replaced = self._catalogue.put(new)
-        if replaced is not None:
-            self._loader.close(replaced)
-        return new.told()
+        self._loader.close(new if kept else before)
+        return self._keep(kept, new) if kept else self._catalogue.put(new).told()
+
+    def _keep(self, kept: Registration, new: Registration) -> Adapter:
+        kept.alias, kept.preload, kept.pin = new.alias, new.preload, new.pin
+        if kept.weights is not None:
+            self._slots.pin(kept.weights, new.pin)
+        return kept.told()
 
     async def _loaded_now(self, registration: Registration) -> None:
         weights = await self._loader.weights(registration, self._demands)

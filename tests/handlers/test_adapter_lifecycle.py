@@ -9,7 +9,16 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
 
 from handlers import adapter_files
 from handlers.adapter_files import AdapterFiles
@@ -18,8 +27,9 @@ from handlers.adapters import Lease
 from handlers.errors import AdapterRefusedError, RequestError
 from tests.handlers.lora import FakeLora, registry, write_adapter
 
-NAMES = st.sampled_from("abcd")
-PLACES = st.sampled_from([f"place-{number}" for number in range(4)])
+NAMES = "abcde"
+SOME_NAME = st.sampled_from(NAMES)
+PLACES = st.sampled_from([f"place-{number}" for number in range(len(NAMES))])
 SLOTS, CPU_SLOTS = 2, 3
 
 
@@ -40,7 +50,7 @@ def expect(error: RequestError, *statuses: int) -> None:
 
 
 class Request:
-    """One request: which files may answer it, and what it holds."""
+    """One request: since which of its name's registrations it is there, and what it holds."""
 
     def __init__(self, name: str, since: int) -> None:
         self.name = name
@@ -60,20 +70,21 @@ class Lifecycle(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.root = Path(self.folder.name)
         self.versions = 0
-        self.digests: dict[str, int] = {}
-        """Which version of the files a digest is of; versions grow."""
-        self.registered: dict[str, int] = {}
-        """The version a name stands for at least."""
+        self.written: dict[str, tuple[str, int]] = {}
+        """By digest: the place that had these files, and their version; versions grow."""
+        self.registered: dict[str, list[tuple[str, int]]] = {name: [] for name in NAMES}
+        """The places a name stood for, one after the other, and at least which version of the files there."""
         self.active: list[Request] = []
         self.management: list[asyncio.Task[Any]] = []
         self.refusing = False
 
     @initialize()
     def begin(self) -> None:
-        self.engine = FakeLora(by_hand=True, refuse=lambda _: AdapterRefusedError("no") if self.refusing else None)
+        self.engine = FakeLora(refuse=lambda _: AdapterRefusedError("no") if self.refusing else None)
         self.adapters = registry(self.engine, self.root, SLOTS, CPU_SLOTS)
-        for number in range(4):
+        for number, name in enumerate(NAMES):
             self.rewrite(f"place-{number}")
+            self.register(name, f"place-{number}", preload=False, pin=False)
 
     def settle(self) -> None:
         """Let everything happen that can without the engine."""
@@ -92,21 +103,23 @@ class Lifecycle(RuleBasedStateMachine):
     def rewrite(self, place: str) -> None:
         self.versions += 1
         directory = write_adapter(self.root / place, value=self.versions)
-        self.digests[adapter_files.digest(AdapterFiles(str(directory), 4, ()))] = self.versions
+        self.written[adapter_files.digest(AdapterFiles(str(directory), 4, ()))] = (place, self.versions)
 
-    @rule(name=NAMES, place=PLACES, preload=st.booleans(), pin=st.booleans())
+    @rule(name=SOME_NAME, place=PLACES, preload=st.booleans(), pin=st.booleans())
     def register(self, name: str, place: str, preload: bool, pin: bool) -> None:
+        version = max(version for found, version in self.written.values() if found == place)
+
         async def call() -> None:
             try:
                 await self.adapters.register(name, str(self.root / place), preload=preload or pin, pin=pin)
             except RequestError as error:
                 expect(error, 400, 409, 507)
             else:
-                self.registered[name] = self.version(place)
+                self.registered[name].append((place, version))
 
         self.manage(call())
 
-    @rule(name=NAMES, pin=st.booleans())
+    @rule(name=SOME_NAME, pin=st.booleans())
     def update(self, name: str, pin: bool) -> None:
         async def call() -> None:
             try:
@@ -116,7 +129,7 @@ class Lifecycle(RuleBasedStateMachine):
 
         self.manage(call())
 
-    @rule(name=NAMES)
+    @rule(name=SOME_NAME)
     def remove(self, name: str) -> None:
         async def call() -> None:
             known = self.adapters.known(name)
@@ -127,12 +140,13 @@ class Lifecycle(RuleBasedStateMachine):
                 assert not known
 
         self.manage(call())
-        assert not self.adapters.known(name)
-        self.registered.pop(name, None)
 
-    @rule(target=requests, name=NAMES)
+    @rule(target=requests, names=st.lists(SOME_NAME, min_size=1, max_size=6))
+    def ask_for(self, names: list[str]) -> MultipleResults[Request]:
+        return multiple(*[self.ask(name) for name in names])
+
     def ask(self, name: str) -> Request:
-        request = Request(name, self.registered.get(name, 0))
+        request = Request(name, max(len(self.registered[name]) - 1, 0))
 
         async def call() -> None:
             try:
@@ -160,16 +174,19 @@ class Lifecycle(RuleBasedStateMachine):
         request.task.cancel()
         self.settle()
 
-    @rule(refuses=st.integers(0, 9))
-    def engine_answers(self, refuses: int) -> None:
-        self.refusing = refuses == 0
+    @rule(name=SOME_NAME)
+    def ask_again(self, name: str) -> None:
+        self.finish(self.ask(name))
+
+    @rule(ends=st.sampled_from([False, False, True]), refuses=st.sampled_from([False, False, False, True]))
+    def engine_is_slow(self, ends: bool, refuses: bool) -> None:
+        """Let the engine's call in progress end, and say how the next ones do."""
+        self.refusing = refuses and self.engine.by_hand
+        self.engine.by_hand = not ends
         if self.engine.pending:
             self.engine.step()
         self.settle()
         self.refusing = False
-
-    def version(self, place: str) -> int:
-        return self.digests[adapter_files.digest(AdapterFiles(str(self.root / place), 4, ()))]
 
     @invariant()
     def the_engine_never_has_more_than_it_holds(self) -> None:
@@ -181,15 +198,15 @@ class Lifecycle(RuleBasedStateMachine):
         for request in self.active:
             assert request.lease is not None
             assert request.lease.key in self.engine.keys
-            version = next(
-                version for digest, version in self.digests.items() if key_of(request.name, digest) == request.lease.key
-            )
-            assert version >= request.since
+            written = [self.written[each] for each in self.written if key_of(request.name, each) == request.lease.key]
+            stood_for = self.registered[request.name][request.since :]
+            assert any(place == at and version >= least for place, version in written for at, least in stood_for)
 
     def teardown(self) -> None:
         """Let everybody end: then nobody may be left waiting, and nothing in the engine."""
         requests = [task for task in asyncio.all_tasks(self.loop) if task not in self.management]
-        for _ in range(300):
+        self.engine.by_hand = False
+        for _ in range(100):
             for request in tuple(self.active):
                 request.end.set()
             self.settle()
@@ -197,12 +214,8 @@ class Lifecycle(RuleBasedStateMachine):
                 self.engine.step()
         self.settle()
         assert [task for task in (*requests, *self.management) if not task.done()] == []
-        for name in "abcd":
+        for name in NAMES:
             self.remove(name)
-        for _ in range(20):
-            self.settle()
-            if self.engine.pending:
-                self.engine.step()
         self.settle()
         assert self.engine.held == {}
         assert asyncio.all_tasks(self.loop) == set()
@@ -214,5 +227,5 @@ class Lifecycle(RuleBasedStateMachine):
 
 TestLifecycle = Lifecycle.TestCase
 TestLifecycle.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )

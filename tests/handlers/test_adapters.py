@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ async def using(adapters: Adapters, name: str) -> AsyncIterator[Lease]:
     await use.end()
 
 
-async def refused(call: Coroutine[Any, Any, object]) -> RequestError:
+async def refused(call: Awaitable[object]) -> RequestError:
     with pytest.raises(RequestError) as raised:
         await call
     return raised.value
@@ -298,7 +298,7 @@ def test_who_waits_for_an_adapter_that_is_removed_is_told_404(tmp_path: Path) ->
         waiting = asyncio.create_task(begun(adapters, "a"))
         await until(lambda: engine.pending)
         removal = asyncio.create_task(adapters.remove("a"))
-        assert (await refused(waiting)).status == 404  # type: ignore[arg-type]
+        assert (await refused(waiting)).status == 404
         engine.step()
         await until(lambda: engine.pending)
         engine.step()
@@ -424,6 +424,35 @@ def test_preloading_tells_the_failure_and_registers_nothing(tmp_path: Path) -> N
         assert (adapters.known("a"), adapters.registered) == (False, 0)
         engine.refuse = lambda _: None
         assert (await adapters.register("a", src, preload=True)).state == "loaded"
+
+    run(test())
+
+
+def test_of_two_calls_for_one_name_the_later_stays(tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = FakeLora(by_hand=True)
+        adapters = registry(engine, tmp_path)
+        places = [str(write_adapter(tmp_path / name, value=value)) for value, name in enumerate("abc")]
+        await adapters.register("x", places[0])
+        slow = asyncio.create_task(adapters.register("x", places[1], preload=True))
+        await until(lambda: engine.pending)
+        await adapters.register("x", places[2])
+        engine.by_hand = False
+        engine.step()
+        assert (await refused(slow)).status == 409
+        assert adapters.describe("x").src == places[2]
+        await until(lambda: not engine.held)
+
+    run(test())
+
+
+def test_the_same_call_made_twice_at_once_succeeds_twice(tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = FakeLora()
+        adapters, src = registry(engine, tmp_path), str(write_adapter(tmp_path / "a"))
+        told = await asyncio.gather(*(adapters.register("a", src, preload=True) for _ in range(8)))
+        assert {adapter.state for adapter in told} == {"loaded"}
+        assert (engine.count("load"), adapters.registered) == (1, 1)
 
     run(test())
 
