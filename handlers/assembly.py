@@ -23,6 +23,7 @@ from handlers.invocations import Invocations
 from handlers.metrics import RequestMetrics
 from handlers.scripts import Scripts
 from handlers.session_affinity import SessionAffinity
+from handlers.session_metrics import SessionMetrics
 from handlers.sessions import Sessions
 from handlers.tgi_reply import TokenNames
 
@@ -93,6 +94,8 @@ async def assemble(
     if prepared.script and prepared.script.handle:
         await CustomHandle(prepared.script.handle, options).start()
     affinity = prepared.affinity if tiers else None
+    if plan.sessions:
+        registry.register(SessionMetrics(prepared.sessions, affinity))
     extensions = Extensions(prepared.sessions, adapters, prepared.script, affinity, options)
     invocations = Invocations(plan.serving, plan.task, TokenNames(engine.tokenizer))
     inference = Inference(engine, plan.serving, plan.model_names, invocations, extensions)

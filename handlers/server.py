@@ -16,7 +16,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import orjson
 import uvicorn
@@ -24,11 +24,9 @@ import uvloop
 
 from autoconfig.settings import CacheSettings, WorkerPlan
 from handlers import cache
+from handlers.assembly import Preparation, assemble
 from handlers.errors import EngineRefusedError, ScriptError, SessionsError, one_line
 from handlers.log_format import configure
-
-if TYPE_CHECKING:
-    from handlers.assembly import Preparation
 
 STOPPED, BAD_CONFIGURATION, ENGINE_FAILED = 0, 2, 4
 _CHECK_SECONDS = 0.5
@@ -86,14 +84,14 @@ def main(arguments: list[str], status: Status) -> int:
         listener = bind(plan.host, plan.port)
     except OSError as error:
         return _fail(status, f"cannot listen on {plan.host}:{plan.port}: {error.strerror}", BAD_CONFIGURATION)
-    status.phase("importing vLLM")
-    # Seconds of imports, after the port is known to be free and the phase is told.
-    from handlers import engine
-    from handlers.assembly import Preparation
-
     try:
-        namespace = engine.parse(plan.engine_arguments)
+        if plan.script:
+            status.phase("running model.py")
         prepared = Preparation.of(plan)
+        status.phase("importing vLLM")
+        from handlers import engine  # seconds of imports, after all that can be known to be wrong before
+
+        namespace = engine.parse(plan.engine_arguments)
         tiers = plan.cache
         if tiers:
             if cache.read_status(tiers).state != "up":
@@ -111,14 +109,13 @@ def main(arguments: list[str], status: Status) -> int:
 
 
 async def serve(
-    plan: WorkerPlan, namespace: Namespace, tiers: CacheSettings | None, prepared: "Preparation",
+    plan: WorkerPlan, namespace: Namespace, tiers: CacheSettings | None, prepared: Preparation,
     listener: socket.socket, status: Status,
 ) -> int:  # fmt: skip
     """Load the model, answer requests, and stop on SIGTERM (drained) or when the engine dies."""
     from prometheus_client import REGISTRY
 
     from handlers import engine
-    from handlers.assembly import assemble
 
     status.phase("loading the model")
     loaded = await engine.start(namespace, tiers, prepared.affinity.seen if prepared.affinity else None)

@@ -13,6 +13,8 @@ from handlers.adapter_metrics import AdapterMetrics
 from handlers.adapters import Adapters
 from handlers.cache_metrics import CacheMetrics
 from handlers.metrics import RequestMetrics
+from handlers.session_metrics import SessionMetrics
+from handlers.sessions import Sessions
 from tests.handlers.asgi import answers
 from tests.handlers.test_cache_metrics import UP, lmcache, vllm_counts
 
@@ -36,5 +38,6 @@ def test_the_readme_lists_every_metric_of_ours_as_it_is_told(tmp_path: Path) -> 
         asyncio.run(metrics.refresh())
     metrics.count("/invocations", 200, 0.1, "deadline")
     registry.register(AdapterMetrics(Adapters(AdapterSettings(2, 4, 16, ()), answers({}), (), None)))
+    registry.register(SessionMetrics(Sessions(None), None))
     rows = [row(family) for family in registry.collect() if family.name.startswith("lmi_")]
     assert [line for line in README.read_text().splitlines() if line.startswith("| `lmi_")] == rows
