@@ -16,6 +16,8 @@ from handlers.engine_port import LoraEngine
 from handlers.errors import AdapterRefusedError, HandlerError, RequestError
 
 logger = logging.getLogger("lmi")
+_FIRST_NUMBER = 1 << 20
+"""vLLM counts its own from 1 (option.default_mm_loras), and takes two with one number for the same."""
 
 
 @dataclass(eq=False, slots=True)
@@ -34,7 +36,7 @@ class Slots:
         self._slots = slots
         self._cpu_slots = cpu_slots
         self._clock = clock
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(_FIRST_NUMBER)
         self._held: dict[str, Weights] = {}
         self._wishes: list[_Wish] = []
         self._mover: asyncio.Task[None] | None = None

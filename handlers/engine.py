@@ -88,8 +88,8 @@ class Engine:
         request = LoRARequest(lora_name=key, lora_int_id=number, lora_path=directory)
         try:
             await self.client.add_lora(request)
-        except EngineDeadError as error:
-            raise AdapterRefusedError("the engine has failed") from error
+        except EngineDeadError:  # which says nothing of the adapter
+            raise
         except Exception as error:  # a remote call fails with a bare Exception that holds the engine's words
             await self.client.remove_lora(number)  # it may have failed halfway, with the weights in memory
             raise AdapterRefusedError(one_line(str(error)).removeprefix(_UTILITY_FAILED)) from error

@@ -82,7 +82,7 @@ def test_registering_loads_nothing_and_32_first_requests_load_once(tmp_path: Pat
         leases = await asyncio.gather(*(begun(adapters, "a") for _ in range(32)))
         assert {(lease.name, lease.shown, lease.scripts) for lease in leases} == {("a", "Alias", None)}
         assert {lease.key for lease in leases} == engine.keys
-        assert (engine.calls, adapters.describe("a").state) == ([("load", 1)], "loaded")
+        assert (engine.count("load"), len(engine.calls), adapters.describe("a").state) == (1, 1, "loaded")
 
     run(test())
 
@@ -101,6 +101,29 @@ def test_a_caller_who_leaves_takes_the_load_from_nobody(tmp_path: Path) -> None:
         await second.begun()
         await second.end()
         assert (engine.count("load"), adapters.waiting) == (1, 0)
+
+    run(test())
+
+
+@pytest.mark.parametrize("turns", range(16))
+def test_weights_do_not_stay_whenever_their_user_or_their_adapter_goes(tmp_path: Path, turns: int) -> None:
+    async def test() -> None:
+        for removes in (False, True):
+            engine = FakeLora(by_hand=True)
+            adapters = registry(engine, tmp_path)
+            await adapters.register("a", str(write_adapter(tmp_path / "a")))
+            use = Use(adapters, "a")
+            await until(lambda engine=engine: engine.pending)  # type: ignore[misc]
+            engine.by_hand = False
+            engine.step()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            removal = asyncio.create_task(adapters.remove("a")) if removes else None
+            await asyncio.sleep(0)
+            use.task.cancel()
+            await asyncio.wait([use.task])
+            await (removal or adapters.remove("a"))
+            assert engine.held == {}
 
     run(test())
 
@@ -191,7 +214,7 @@ def test_a_pinned_adapter_stays_and_pins_leave_a_slot_for_the_others(tmp_path: P
         for number, name in enumerate("abc"):
             await adapters.register(name, str(write_adapter(tmp_path / name, value=number)), pin=name == "a")
         assert adapters.describe("a").state == "loaded"
-        await until(lambda: engine.pinned == {1})
+        await until(lambda: engine.pinned == engine.held.keys())
         error = await refused(adapters.update("b", pin=True))
         assert (error.status, error.message) == (
             507,
@@ -228,7 +251,7 @@ def test_registering_the_same_again_changes_nothing(tmp_path: Path) -> None:
             assert (await adapters.register("a", src, alias="Other")).state == "loaded"
             async with using(adapters, "a") as again:
                 assert (again.key, again.shown) == (lease.key, "Other")
-        assert engine.calls == [("load", 1)]
+        assert (engine.count("load"), len(engine.calls)) == (1, 1)
 
     run(test())
 
@@ -374,6 +397,17 @@ def test_trouble_of_the_engine_is_503_and_the_next_request_tries_again(tmp_path:
         engine.refuse = lambda _: None
         assert adapters.describe("a").state == "registered"
         await begun(adapters, "a")
+
+    run(test())
+
+
+def test_no_number_is_one_of_those_vllm_gives_its_own_adapters_from_1_on(tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = FakeLora()
+        adapters = registry(engine, tmp_path)
+        await adapters.register("a", str(write_adapter(tmp_path / "a")))
+        await begun(adapters, "a")
+        assert min(engine.held) > 10_000
 
     run(test())
 
