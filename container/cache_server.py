@@ -58,7 +58,7 @@ class Watcher:
         earlier = CacheStatus.read(Path(self._task.status_file))
         if earlier is None or earlier.state == "starting":
             return self._first()
-        self._status = earlier
+        self._tell(earlier)
         if earlier.state == "off":
             return None
         sizes = (earlier.cpu_bytes, earlier.disk_bytes)

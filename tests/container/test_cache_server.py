@@ -171,7 +171,10 @@ def test_a_watcher_that_is_killed_while_off_stays_off(watch: Watch) -> None:
     watched = watch("fails once")
     watched.says("off:")
     watched.process.kill()
+    status = Path(watched.task.status_file)
+    told = status.stat().st_mtime_ns
     following = watch.over(watched.task)
+    eventually(lambda: status.stat().st_mtime_ns > told, "it has begun, and told the same again")
     time.sleep(0.5)
     assert psutil.Process(following.process.pid).children() == []
     assert following.stop() == 0
