@@ -128,6 +128,23 @@ def test_weights_do_not_stay_whenever_their_user_or_their_adapter_goes(tmp_path:
     run(test())
 
 
+def test_a_caller_who_leaves_at_the_moment_of_the_load_holds_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = FakeLora()
+        adapters = registry(engine, tmp_path)
+        await adapters.register("a", str(write_adapter(tmp_path / "a")))
+        use = Use(adapters, "a")
+        while adapters.describe("a").state != "loaded":  # noqa: ASYNC110 - at that very turn of the loop
+            await asyncio.sleep(0)
+        assert use.lease is None
+        use.task.cancel()
+        await asyncio.wait([use.task])
+        await adapters.remove("a")
+        assert engine.held == {}
+
+    run(test())
+
+
 def test_the_least_recently_used_idle_one_leaves(tmp_path: Path) -> None:
     async def test() -> None:
         engine = FakeLora()
@@ -327,6 +344,22 @@ def test_who_waits_for_an_adapter_that_is_removed_is_told_404(tmp_path: Path) ->
         engine.step()
         await removal
         assert engine.held == {}
+
+    run(test())
+
+
+def test_an_adapter_that_is_removed_while_a_caller_tries_it_again_is_not_loaded(tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = FakeLora(refuse=lambda _: AdapterRefusedError("no"))
+        adapters, src = registry(engine, tmp_path), write_adapter(tmp_path / "a")
+        await adapters.register("a", str(src))
+        await refused(begun(adapters, "a"))
+        write_adapter(src)
+        again = asyncio.create_task(begun(adapters, "a"))
+        await asyncio.sleep(0)
+        await adapters.remove("a")
+        assert (await refused(again)).status == 404
+        assert engine.count("load") == 1
 
     run(test())
 
