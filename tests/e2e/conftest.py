@@ -3,23 +3,31 @@
 A test names its server as a fixture; tests are ordered by server, so that each starts once per run.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from tests.e2e.adapter_calls import registered
+from tests.e2e.adapters import MAX_RANK, TRAINED, trained_adapters, write_adapter
 from tests.e2e.client import Client
 from tests.e2e.isolation import UID, Namespace, unprivileged
 from tests.e2e.models import cached_model, untidy_model, write_model
-from tests.e2e.server import Server, clean_environment, forgetful_engine, free_port
+from tests.e2e.scripts import write_model_with_adapters
+from tests.e2e.server import ROOT, Server, clean_environment, forgetful_engine, free_port
 
 T = TypeVar("T")
-SERVERS = ("tiny", "cached", "embedder", "isolated", "smollm")
+SERVERS = ("tiny", "lora", "brief", "cached", "embedder", "isolated", "smollm")
 MAX_REQUEST_MIB = 32
 MAX_CONCURRENT = 80
 PREDICT_SECONDS = 20
+SESSION_SECONDS, BRIEF_SECONDS = 600.0, 15.0
+GPU_SLOTS, CPU_SLOTS = 2, 4
+_seeds = count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -89,6 +97,7 @@ def tiny(engines: Engines, place: Path) -> Server:
             OPTION_MAX_CONCURRENT_REQUESTS=str(MAX_CONCURRENT),
             OPTION_MAX_REQUEST_SIZE=str(MAX_REQUEST_MIB * 2**20),
             OPTION_PREDICT_TIMEOUT=str(PREDICT_SECONDS),
+            OPTION_ENABLE_STATEFUL_SESSIONS="False",  # as LMI's users write it; there it fails every request
             # Check 76: what SageMaker's platform and other containers' recipes set harms nothing.
             SAGEMAKER_ENABLE_LOAD_AWARE="1",
             SAGEMAKER_MAX_NUMBER_OF_ADAPTERS_IN_MEMORY="128",
@@ -107,9 +116,68 @@ def api(tiny: Server) -> Client:
     return tiny.client
 
 
+@pytest.fixture(scope="session")
+def yard(place: Path) -> Path:
+    """Where adapters may lie that are registered over HTTP."""
+    directory = place / "yard"
+    directory.mkdir()
+    return directory
+
+
 @pytest.fixture
-def cached(engines: Engines, place: Path) -> Server:
-    """A tiny model with a KV cache tier in RAM."""
+def adapter(yard: Path) -> Path:
+    """An adapter of the tiny models that nobody has seen yet."""
+    seed = next(_seeds)
+    return write_adapter(yard / f"adapter-{seed}", seed)
+
+
+@pytest.fixture
+def other(yard: Path) -> Path:
+    """One more."""
+    seed = next(_seeds)
+    return write_adapter(yard / f"adapter-{seed}", seed)
+
+
+@pytest.fixture
+def start_lora(place: Path, yard: Path) -> Callable[[float], Server]:
+    """Starts the server of adapters, scripts and sessions, which live so many seconds, in the same place each time."""
+
+    def start(session_seconds: float) -> Server:
+        port = free_port()
+        model = place / "lora-model"
+        if not model.exists():
+            write_model_with_adapters(model)
+        environment = clean_environment(
+            OPTION_DTYPE="float32",  # so that an answer is the same alone and amid others
+            OPTION_ENABLE_LORA="true",
+            OPTION_MAX_LORAS=str(GPU_SLOTS),
+            OPTION_MAX_CPU_LORAS=str(CPU_SLOTS),
+            OPTION_MAX_LORA_RANK=str(MAX_RANK),
+            OPTION_ADAPTER_ROOTS=str(yard),
+            OPTION_ENABLE_STATEFUL_SESSIONS="true",
+            OPTION_SESSIONS_EXPIRATION=str(session_seconds),
+        )
+        arguments = ["serve", "--model-dir", str(model), "--port", str(port)]
+        return Server.start(place / "lora", arguments, environment, port)
+
+    return start
+
+
+@pytest.fixture
+def lora(engines: Engines, start_lora: Callable[[float], Server]) -> Server:
+    """A tiny model with more adapters than slots, a script of its own, and sessions."""
+    return engines.use("lora", lambda: start_lora(SESSION_SECONDS))
+
+
+@pytest.fixture
+def brief(engines: Engines, start_lora: Callable[[float], Server]) -> Server:
+    """The same once more, over what the first has left; its sessions are brief."""
+    return engines.use("brief", lambda: start_lora(BRIEF_SECONDS))
+
+
+@pytest.fixture
+def cached(engines: Engines, place: Path, yard: Path) -> Server:
+    """A tiny model with a KV cache tier in RAM, adapters and sessions."""
 
     def start() -> Server:
         port = free_port()
@@ -118,6 +186,10 @@ def cached(engines: Engines, place: Path) -> Server:
             OPTION_LMCACHE_AUTO_CONFIG="true",
             OPTION_LMCACHE_MAX_CPU_GB="0.5",
             OPTION_LMCACHE_MAX_DISK_GB="0",
+            OPTION_ENABLE_LORA="true",
+            OPTION_MAX_LORAS=str(GPU_SLOTS),
+            OPTION_ADAPTER_ROOTS=str(yard),
+            OPTION_ENABLE_STATEFUL_SESSIONS="true",
         )
         return Server.start(place / "cached", ["serve", "--port", str(port)], environment, port)
 
@@ -175,9 +247,18 @@ def isolated(
 
 @pytest.fixture
 def smollm(engines: Engines, place: Path) -> Server:
-    """The embedded model, as `make serve` starts it: on port 8080, with nothing configured, and without a verb."""
+    """The embedded model, as `make serve` starts it: on port 8080, without a verb; adapters need to be allowed."""
 
     def start() -> Server:
-        return Server.start(place / "smollm", [], clean_environment(), 8080)
+        environment = clean_environment(OPTION_ENABLE_LORA="true", OPTION_ADAPTER_ROOTS=str(ROOT / ".cache"))
+        return Server.start(place / "smollm", [], environment, 8080)
 
     return engines.use("smollm", start)
+
+
+@pytest.fixture
+def trained(smollm: Server) -> Iterator[dict[str, str]]:
+    """What the adapters trained on the embedded model answer, by the names they are registered under."""
+    plan = json.loads((smollm.directory / "run" / "launch-plan.json").read_text())
+    with registered(smollm.client, **trained_adapters(Path(plan["worker"]["model"]))):
+        yield TRAINED
