@@ -4,6 +4,7 @@ The only module that imports vllm (0.32): when a release moves something, it is 
 """
 
 import asyncio
+import contextlib
 import copy
 import functools
 import logging
@@ -41,6 +42,8 @@ from handlers.errors import AdapterRefusedError, EngineRefusedError, one_line
 logger = logging.getLogger("lmi")
 Seen = Callable[[list[int] | None, str | None], None]
 """What is told of a request: its prompt's tokens, None where they are not all of it, and its final cache salt."""
+_ENDING_SECONDS = 30.0
+"""How long a request whose caller has left may take to end within vLLM's application."""
 _UTILITY_FAILED = "Call to add_lora method failed: "
 """What vLLM 0.32 puts before the words of an adapter's refusal."""
 
@@ -96,13 +99,25 @@ class Engine:
         self._lora_requests[key] = request
 
     async def unload_adapter(self, key: str, number: int) -> None:
-        """Forget an adapter and free its slot; vLLM's own unloading leaves the weights where they are (0.32)."""
+        """Forget an adapter and free its slot; vLLM's own unloading leaves the weights where they are (0.32).
+
+        vLLM's application answers a caller who has left before it has ended that caller's request (0.32,
+        with_cancellation). The engine would read an adapter it lacks for it again, and die where the files are gone.
+        """
         self._lora_requests.pop(key, None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING_SECONDS):
+                while not self.dead() and self._serves(key):  # noqa: ASYNC110 - vLLM signals no end
+                    await asyncio.sleep(0.01)
         await self.client.remove_lora(number)
 
     async def pin_adapter(self, number: int) -> None:
         """Keep a loaded adapter in its slot."""
         await self.client.pin_lora(number)
+
+    def _serves(self, key: str) -> bool:
+        """Tell whether a request of an adapter has yet to end; vLLM tells its engine as it forgets one."""
+        return any(state.lora_name == key for state in self.client.output_processor.request_states.values())
 
     @property
     def _lora_requests(self) -> dict[str, LoRARequest]:

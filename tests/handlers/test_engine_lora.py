@@ -1,4 +1,4 @@
-"""Loading an adapter into the real engine class: whose fault a failure is. The engine's client is a stand-in."""
+"""Adapters in the real engine class, around a client of the test's: whose fault a failure is, and when one leaves."""
 
 import subprocess
 import sys
@@ -28,12 +28,42 @@ for failure in (Exception("Call to add_lora method failed: no such rank"), Engin
     print("LOADED", told, removed, list(models.lora_requests), sep="|")
 """
 
+UNLOAD = """
+import asyncio
+from types import SimpleNamespace
+from handlers.engine import Engine
+states, running = {}, []
+async def remove_lora(number):
+    running.append(sorted(states))
+client = SimpleNamespace(
+    remove_lora=remove_lora, errored=False, output_processor=SimpleNamespace(request_states=states)
+)
+models = SimpleNamespace(lora_requests={"key": 1, "other": 2})
+engine = Engine(SimpleNamespace(state=SimpleNamespace(openai_serving_models=models)), client, 10, None)
+async def test():
+    states.update({"a": SimpleNamespace(lora_name="key"), "b": SimpleNamespace(lora_name="other")})
+    asyncio.get_running_loop().call_later(0.1, states.pop, "a")
+    await engine.unload_adapter("key", 7)
+asyncio.run(test())
+print("UNLOADED", running, list(models.lora_requests), sep="|")
+"""
+
+
+def run(code: str) -> list[list[str]]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    told = [line.split("|")[1:] for line in done.stdout.splitlines() if "LOADED|" in line]
+    assert told, done.stderr[-2000:]
+    return told
+
+
+@pytest.mark.engine
+def test_an_adapter_does_not_leave_before_requests_whose_callers_left_have_ended() -> None:
+    assert run(UNLOAD) == [["[['b']]", "['other']"]]
+
 
 @pytest.mark.engine
 def test_what_the_engine_refuses_is_the_adapters_fault_and_what_it_dies_of_is_not() -> None:
-    done = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, text=True, check=False)
-    told = [line.split("|")[1:] for line in done.stdout.splitlines() if line.startswith("LOADED")]
-    assert told, done.stderr[-2000:]
+    told = run(LOAD)
     assert told[0] == ["AdapterRefusedError no such rank", "[7]", "[]"]
     assert (told[1][0].split()[0], *told[1][1:]) == ("EngineDeadError", "[7]", "[]")
     assert told[2] == ["loaded", "[7]", "['key']"]
