@@ -103,7 +103,7 @@ class Application:
             raise RequestError(503, "The engine has failed; the container is restarting.")
         self._inference.check_model(route)
         if route.kind == "adapters":
-            await self._in_time(exchange, self._adapters.answer(exchange))
+            await self._adapters.answer(exchange)
         else:
             await self._infer(exchange, route, scope)
 

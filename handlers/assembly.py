@@ -96,7 +96,8 @@ async def assemble(
     affinity = prepared.affinity if tiers else None
     if plan.sessions:
         registry.register(SessionMetrics(prepared.sessions, affinity))
-    extensions = Extensions(prepared.sessions, adapters, prepared.script, affinity, options)
+    tokenizer = engine.formatting_tokenizer if plan.adapters or prepared.script else None
+    extensions = Extensions(prepared.sessions, adapters, prepared.script, affinity, options, tokenizer)
     invocations = Invocations(plan.serving, plan.task, TokenNames(engine.tokenizer))
     inference = Inference(engine, plan.serving, plan.model_names, invocations, extensions)
     cache = CacheMetrics(registry, plan.cache, connected=tiers) if plan.cache else None

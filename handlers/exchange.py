@@ -32,9 +32,6 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Callable[[], float]) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.raw_path: bytes = scope.get("raw_path") or self.path.encode()
-        """The path as it came, still percent-encoded: a name in it may hold a `/`."""
-        self.query: str = scope.get("query_string", b"").decode("latin-1")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.status: int | None = None
         self.finished = False
@@ -57,7 +54,19 @@ class Exchange:
 
     def header(self, name: bytes) -> str:
         """Return a request header as text, empty when absent."""
-        return self.headers.get(name, b"").decode("latin-1")
+        raw = self.headers.get(name)
+        return _text(raw) if raw else ""
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as it came, still percent-encoded: a name in it may hold a `/`."""
+        raw: bytes | None = self._scope.get("raw_path")
+        return raw or self.path.encode()
+
+    @property
+    def query(self) -> str:
+        """What follows the path's `?`, still percent-encoded."""
+        return _text(self._scope.get("query_string", b""))
 
     @property
     def inference_id(self) -> str:
@@ -186,6 +195,14 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.end("caller left")
+
+
+def _text(raw: bytes) -> str:
+    """Return what a caller wrote into a header or a query: UTF-8 from all but the oldest clients."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def too_large(limit: int) -> RequestError:

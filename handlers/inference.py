@@ -4,9 +4,9 @@ Everything that can be refused before vLLM is asked is refused here, with the st
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.types import Scope
@@ -40,15 +40,14 @@ _BASE = Lease(key="", name="", shown="", scripts=None)
 """What a request for the base model holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request: its body as it came, parsed and as JSON text, and whose conversation it belongs to."""
 
     route: Route
     scope: Scope
     body: bytes
-    payload: dict[str, Any] = field(default_factory=dict)
-    text: bytes = b""
+    payload: dict[str, Any]
+    text: bytes
     refusal: RequestError | None = None
     """Why the body is no JSON object; a script may know what to do with it all the same."""
     session: str = ""
@@ -65,6 +64,8 @@ class Extensions:
     affinity: SessionAffinity | None = None
     script_options: Mapping[str, str] = field(default_factory=dict)
     """What a custom handler reads of the configuration."""
+    tokenizer: Any = None
+    """What formatters are given: a copy, made while nobody used the model's."""
 
 
 class Inference:
@@ -80,6 +81,7 @@ class Inference:
     ) -> None:
         self._engine = engine
         self._settings = settings
+        self._base_name = model_names[0]
         self._base_names = frozenset((*model_names, selection.BASE))
         self._invocations = invocations
         self._sessions = extensions.sessions
@@ -87,6 +89,7 @@ class Inference:
         self._affinity = extensions.affinity
         self._script = extensions.script
         self._script_options = extensions.script_options
+        self._tokenizer = extensions.tokenizer
 
     def check_model(self, route: Route) -> None:
         """Refuse (404) a model that LMI's aliases name in the path and this server does not have."""
@@ -112,36 +115,27 @@ class Inference:
             RequestError: what is wrong with the request, before anything of the reply was sent.
             EndedEarlyError: the exchange had to end while it waited for its adapter or its formatter.
         """
-        request = self._read(exchange, Request(route, scope, body))
+        request = self._read(exchange, route, scope, body)
         if route.kind == "invocations" and self._sessions.opens_or_closes(request.payload):
             await self._sessions.manage(exchange, request.payload)
             return
         names = selection.chosen(exchange, request.payload, self._base_names)
-        self._check_adapters(request.payload, names)
-        if request.refusal and not names and self._script is None:
+        if names:
+            self._check_adapters(request.payload, names)
+        elif request.refusal and self._script is None:
             raise request.refusal
-        request = replace(request, session=await self._begin_session(exchange))
+        if session := await self._begin_session(exchange):
+            request = request._replace(session=session)
         if isinstance(names, str):
             await self.one(exchange, request, names)
         else:
             await batch.answer(exchange, request, names, self.one)
 
-    async def one(self, exchange: Exchange, request: Request, name: str) -> None:
+    def one(self, exchange: Exchange, request: Request, name: str) -> Awaitable[None]:
         """Answer a request with one adapter, or with the base model."""
-        async with self._lease(exchange, name) as lease:
-            exchange.adapter = lease.shown
-            formatters = None
-            scripts = lease.scripts.over(self._script) if lease.scripts else self._script
-            if scripts is not None and (request.route.kind == "invocations" or exchange.path in _FORMATTED):
-                context = _context(exchange, request, lease)
-                if scripts.handle and await self._handle(scripts.handle).answer(exchange, request.body, context):
-                    return
-                formatters = Formatters(scripts, self._engine.formatting_tokenizer, context)
-                request = await self._formatted(exchange, request, formatters)
-            if request.refusal:
-                raise request.refusal
-            call = self._schema(exchange, request, lease.key)
-            await self.call(exchange, call, request.scope, b"application/json", lease, formatters)
+        if not name or self._adapters is None:
+            return self._with(_BASE, exchange, request)
+        return self._leased(self._adapters.lease(name), exchange, request)
 
     async def call(
         self,
@@ -167,6 +161,29 @@ class Inference:
         reply = Reply(exchange, call.rewrite, call.constrained, formatters, renamed)
         await self._engine.app(inner, exchange.replay(call.body), reply)
 
+    async def _leased(
+        self, waiting: contextlib.AbstractAsyncContextManager[Lease], exchange: Exchange, request: Request
+    ) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            lease = await exchange.unless_ended(stack.enter_async_context(waiting))
+            exchange.adapter = lease.shown
+            await self._with(lease, exchange, request)
+
+    async def _with(self, lease: Lease, exchange: Exchange, request: Request) -> None:
+        """Answer a request with what was leased for it, through the scripts that have their say on it."""
+        formatters = None
+        scripts = lease.scripts.over(self._script) if lease.scripts else self._script
+        if scripts is not None and (request.route.kind == "invocations" or exchange.path in _FORMATTED):
+            context = _context(exchange, request, lease)
+            if scripts.handle and await self._handle(scripts.handle).answer(exchange, request.body, context):
+                return
+            formatters = Formatters(scripts, self._tokenizer, context)
+            request = await self._formatted(exchange, request, formatters)
+        if request.refusal:
+            raise request.refusal
+        call = self._schema(exchange, request, lease.key)
+        await self.call(exchange, call, request.scope, b"application/json", lease, formatters)
+
     async def _begin_session(self, exchange: Exchange) -> str:
         session = await self._sessions.begin(exchange)
         if session and self._affinity:
@@ -175,26 +192,18 @@ class Inference:
 
     def _check_adapters(self, payload: dict[str, Any], names: str | tuple[str, ...]) -> None:
         """Refuse adapters that do not exist; without any, vLLM tells of a `model` that does not."""
-        for name in {names} if isinstance(names, str) else set(names):
+        for name in {names} if isinstance(names, str) else set(names) - {selection.BASE}:
             known = self._adapters.known(name) if self._adapters else name == payload.get("model")
-            if name and not known:
+            if not known:
                 raise RequestError(404, f"The adapter `{name[:100]}` does not exist.")
 
-    @contextlib.asynccontextmanager
-    async def _lease(self, exchange: Exchange, name: str) -> AsyncIterator[Lease]:
-        if not name or self._adapters is None:
-            yield _BASE
-            return
-        async with contextlib.AsyncExitStack() as stack:
-            yield await exchange.unless_ended(stack.enter_async_context(self._adapters.lease(name)))
-
-    def _read(self, exchange: Exchange, request: Request) -> Request:
+    def _read(self, exchange: Exchange, route: Route, scope: Scope, body: bytes) -> Request:
         """Parse a request's body, or keep why it cannot be."""
         try:
-            text = screening.decode(request.body, exchange.header(b"content-type"))
-            return replace(request, payload=screening.parse_object(text), text=text)
+            text = screening.decode(body, exchange.header(b"content-type"))
+            return Request(route, scope, body, screening.parse_object(text), text)
         except RequestError as refusal:
-            return replace(request, refusal=refusal)
+            return Request(route, scope, body, {}, b"", refusal)
 
     async def _formatted(self, exchange: Exchange, request: Request, formatters: Formatters) -> Request:
         """Return the request as its input formatter has it, screened like any other."""
@@ -204,7 +213,7 @@ class Inference:
         if payload is request.payload:
             return request
         text = orjson.dumps(payload)
-        return replace(request, payload=screening.parse_object(text), text=text, refusal=None)
+        return request._replace(payload=screening.parse_object(text), text=text, refusal=None)
 
     def _handle(self, function: Function) -> CustomHandle:
         return CustomHandle(function, self._script_options)
@@ -221,7 +230,7 @@ class Inference:
         if constrained:
             screening.check_constraints(payload, text)
         if key or (self._adapters and self._names_other(payload.get("model"))):
-            payload = {**payload, "model": key}
+            payload = {**payload, "model": key or self._base_name}
             payload.pop("adapters", None)
             text = orjson.dumps(payload)
         text = salts.with_salt_hashed(payload, text)

@@ -1,4 +1,4 @@
-"""One line per inference request: what, how it ended, how long, and the caller's name for it. Never its content."""
+"""One line per request: what, by whom, how it ended, how long, its caller's name for it; never its content."""
 
 import logging
 
@@ -16,11 +16,12 @@ class RequestLog:
         self._enabled = enabled
 
     def write(self, exchange: Exchange, status: int, seconds: float) -> None:
-        """Log one finished exchange, with the reason where it ended early."""
+        """Log one finished exchange, with its adapter where it had one, and the reason where it ended early."""
         if self._enabled:
+            adapter = f" adapter={_word(exchange.adapter)}" if exchange.adapter else ""
             early = f" ended={exchange.ended.replace(' ', '-')}" if exchange.ended else ""
             path, name = _word(exchange.path), _word(exchange.inference_id) or "-"
-            logger.info("%s %s %d %.3fs id=%s%s", exchange.method, path, status, seconds, name, early)
+            logger.info("%s %s %d %.3fs id=%s%s%s", exchange.method, path, status, seconds, name, adapter, early)
 
 
 def _word(text: str) -> str:

@@ -30,6 +30,8 @@ def decode(body: bytes, content_type: str) -> bytes:
 
     A missing type, `application/octet-stream` and `text/plain` are what SageMaker clients send for JSON.
     """
+    if content_type in _JSON_TYPES:  # as most are
+        return body
     media, _, parameters = content_type.partition(";")
     media = media.strip().lower()
     if media not in _JSON_TYPES and not media.endswith("+json"):

@@ -1,7 +1,7 @@
 """Which adapter a request asks for: SageMaker's header, else the body's `adapters`, else its `model`, else `?adapter=`.
 
-The order is the contract's: an endpoint's own routing beats what a client wrote (LMI, MHCS). The base model's names and
-an empty name mean the base model wherever they stand.
+The order is the contract's: an endpoint's own routing beats what a client wrote (LMI, MHCS). The base model's names
+mean the base model wherever they stand; so does an empty one in a list. An empty string or list names nothing.
 """
 
 from typing import Any
@@ -21,10 +21,17 @@ def chosen(exchange: Exchange, payload: dict[str, Any], base_names: frozenset[st
     Raises:
         RequestError: 400 for an `adapters` that is neither a name nor a list of one name for each input.
     """
-    name = exchange.header(_HEADER)
-    if not name and (named := payload.get("adapters")) is not None:
-        return _in_body(named, payload, base_names) or _elsewhere(exchange, payload, base_names)
-    return _unless_base(name, base_names) if name else _elsewhere(exchange, payload, base_names)
+    if name := exchange.header(_HEADER):
+        return _unless_base(name, base_names)
+    if (named := payload.get("adapters")) not in (None, "", []):
+        return _in_body(named, payload, base_names)
+    model = payload.get("model")
+    if isinstance(model, str) and model not in base_names:
+        return model
+    if "adapter" not in exchange.query:
+        return BASE
+    asked = parse_qs(exchange.query).get("adapter", [BASE])
+    return _unless_base(asked[-1], base_names)
 
 
 def _in_body(named: Any, payload: dict[str, Any], base_names: frozenset[str]) -> str | tuple[str, ...]:
@@ -32,22 +39,14 @@ def _in_body(named: Any, payload: dict[str, Any], base_names: frozenset[str]) ->
     if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):
         raise RequestError(400, "adapters must be a name, or a list with a name for each input.", "adapters")
     inputs = payload.get("inputs")
-    if isinstance(inputs, list) and not isinstance(named, str) and names:
+    if isinstance(inputs, list) and not isinstance(named, str):
         if len(names) != len(inputs):
             raise RequestError(400, f"adapters names {len(names)} for {len(inputs)} inputs.", "adapters")
         told = tuple(_unless_base(name or BASE, base_names) for name in names)
         return told if len(set(told)) > 1 else told[0]
     if len(names) > 1:
         raise RequestError(400, f"adapters names {len(names)} for one input.", "adapters")
-    return _unless_base(names[0] or BASE, base_names) if names else BASE
-
-
-def _elsewhere(exchange: Exchange, payload: dict[str, Any], base_names: frozenset[str]) -> str:
-    model = payload.get("model")
-    if isinstance(model, str) and _unless_base(model, base_names):
-        return model
-    asked = parse_qs(exchange.query).get("adapter", [BASE])
-    return _unless_base(asked[-1], base_names)
+    return _unless_base(names[0] or BASE, base_names)
 
 
 def _unless_base(name: str, base_names: frozenset[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -107,7 +108,8 @@ def application(
     serving, names = ServingSettings(**settings), ("tiny", "lmi")
     registry = Adapters(adapters, engine, names, None) if adapters else None
     invocations = Invocations(serving, "generate", TokenNames(engine.tokenizer))
-    inference = Inference(engine, serving, names, invocations, Extensions(Sessions(sessions), registry, script))
+    extensions = Extensions(Sessions(sessions), registry, script, tokenizer=engine.formatting_tokenizer)
+    inference = Inference(engine, serving, names, invocations, extensions)
     metrics = metrics or RequestMetrics(CollectorRegistry(), serving.max_concurrent_requests)
     return Application(engine, serving, inference, AdapterRoutes(registry, names), metrics)
 
@@ -166,11 +168,14 @@ async def in_progress(
     """Start a request and yield it while it runs; on leaving, wait for its end."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    path, _, query = path.partition("?")
     scope = {
         "type": "http",
         "method": method,
-        "path": path,
-        "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
     }
     request = Request(raw, complete)
     task = asyncio.create_task(app(scope, request.receive, request.send))
