@@ -6,7 +6,7 @@ from handlers.adapter_registration import Adapter, Registration
 from handlers.errors import RequestError
 
 MAX_NAME = 256
-"""Characters of a name."""
+"""Characters of a name or an alias."""
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -65,8 +65,7 @@ class Catalogue:
 
     def check_name(self, name: str) -> None:
         """Refuse (400) what cannot be an adapter's name."""
-        if not 1 <= len(name) <= MAX_NAME or not _UNPRINTABLE.isdisjoint(map(unicodedata.category, name)):
-            raise RequestError(400, f"name must be 1 to {MAX_NAME} characters, without control characters.", "name")
+        check_text(name, "name", 1)
         if name in self._model_names:
             raise RequestError(400, f"`{name[:100]}` is the name of the base model.", "name")
 
@@ -76,3 +75,10 @@ class Catalogue:
         if registration.pin and pins >= self._slots - 1:
             most = f"at most {self._slots - 1} with option.max_loras={self._slots}"
             raise RequestError(507, f"{pins} adapters are pinned, of {most}; raise it.", "pin")
+
+
+def check_text(text: str, param: str, shortest: int = 0) -> None:
+    """Refuse (400) a name or an alias that is too long, or would break a line of a log."""
+    if not shortest <= len(text) <= MAX_NAME or not _UNPRINTABLE.isdisjoint(map(unicodedata.category, text)):
+        told = f"{param} must be {shortest} to {MAX_NAME} characters, without control characters."
+        raise RequestError(400, told, param)

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,8 @@ logger = logging.getLogger("lmi")
 KEY_PREFIX = "lmi-adapter-"
 _KEY_DIGITS = 32
 _ATTEMPTS = 3
+_THREADS = 32
+"""Adapters whose files are read and whose scripts are run at a time."""
 
 
 class Loader:
@@ -31,6 +34,8 @@ class Loader:
         self._slots = slots
         self._scripts: Counter[str] = Counter()
         """How many registrations use a script, by its module."""
+        # Not the event loop's: a script that never ends would keep sessions from the disk, and the process from exit.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="adapter")
         self.waiting = 0
 
     async def weights(self, registration: Registration, demands: Demands) -> Weights | None:
@@ -91,7 +96,8 @@ class Loader:
 
     async def _load(self, registration: Registration, demands: Demands) -> Weights:
         for _ in range(_ATTEMPTS):
-            files, key, script = await asyncio.to_thread(_prepare, registration, demands)
+            loop = asyncio.get_running_loop()
+            files, key, script = await loop.run_in_executor(self._threads, _prepare, registration, demands)
             self._use(registration, script)
             weights = await self._slots.hold(key, registration.name, files.directory)
             try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoconfig.settings import AdapterSettings, AdapterSource
-from handlers.adapter_catalogue import Catalogue
+from handlers.adapter_catalogue import Catalogue, check_text
 from handlers.adapter_files import Demands
 from handlers.adapter_loading import Loader, look, reason
 from handlers.adapter_registration import Adapter, Registration
@@ -196,6 +196,7 @@ class Adapters:
 
         Of two calls for one name the earlier does not undo the later, however long its load takes.
         """
+        check_text(new.alias, "alias")
         self._catalogue.check_pins(new)
         before = self._catalogue.get(new.name)
         try:

@@ -24,12 +24,14 @@ _TYPES = {
     404: "NotFoundError",
     405: "MethodNotAllowedError",
     408: "TimeoutError",
+    409: "ConflictError",
     413: "RequestTooLargeError",
     415: "UnsupportedMediaTypeError",
     422: "UnprocessableEntityError",
     429: "RateLimitError",
     503: "ServiceUnavailableError",
     504: "TimeoutError",
+    507: "InsufficientStorageError",
 }
 _FILE_LINE = re.compile(r'\s*File "[^"]*", line \d+(, in \S+)?')
 _PATH = re.compile(r"(?<![\w/:.<])/(?:[\w.@+-]+/)+[\w.@+-]+")

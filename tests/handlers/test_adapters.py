@@ -5,6 +5,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -545,6 +546,20 @@ def test_names_that_could_not_be_used_are_refused(tmp_path: Path, name: str) -> 
     assert (error.status, error.param) == (400, "name")
 
 
+@pytest.mark.parametrize("alias", ["n" * 257, "a\u2028b"])
+def test_an_alias_is_held_to_what_a_name_is(tmp_path: Path, alias: str) -> None:
+    """It stands in every reply, and in every chunk of a stream."""
+
+    async def test() -> None:
+        adapters, src = registry(FakeLora(), tmp_path), str(write_adapter(tmp_path / "a"))
+        assert (await refused(adapters.register("a", src, alias=alias))).param == "alias"
+        await adapters.register("a", src, alias="good")
+        assert (await refused(adapters.update("a", alias=alias))).param == "alias"
+        assert adapters.describe("a").shown == "good"
+
+    run(test())
+
+
 def test_an_adapter_of_another_base_model_is_refused_when_it_is_registered(tmp_path: Path) -> None:
     async def test() -> None:
         write_base(tmp_path / "base", hidden=16)
@@ -619,6 +634,25 @@ def test_a_script_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
         (src / "model.py").write_text("good = 1")
         await begun(adapters, "a")
         await adapters.remove("a")
+
+    run(test())
+
+
+def test_a_script_that_does_not_end_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    async def test() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        adapters = registry(FakeLora(), tmp_path)
+        for name in "ab":
+            await adapters.register(name, str(write_adapter(tmp_path / name)))
+        unless_ended = "while not pathlib.Path(__file__).with_name('end').exists():"
+        (tmp_path / "a" / "model.py").write_text(f"import pathlib, time\n{unless_ended}\n    time.sleep(0.01)\n")
+        waiting = Use(adapters, "a")
+        await until(lambda: adapters.describe("a").state == "loading")
+        await begun(adapters, "b")
+        assert (await asyncio.to_thread(lambda: "others' threads"), waiting.lease) == ("others' threads", None)
+        (tmp_path / "a" / "end").touch()
+        await waiting.begun()
+        await waiting.end()
 
     run(test())
 
