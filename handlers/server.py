@@ -150,6 +150,7 @@ async def serve(
     while not serving.done() and not loaded.dead():
         await asyncio.wait([serving], timeout=_CHECK_SECONDS)
     if not serving.done():
+        loop.call_later(_LAST_REPLIES_SECONDS / 2, app.end_all)  # who waits for anything but the engine
         return await _after_death(server, serving, status)
     await assembly.close()
     await loaded.shutdown()

@@ -149,10 +149,10 @@ class _Kept:
         self._ended += self.table.expire(now)
 
     async def write(self) -> None:
-        await asyncio.to_thread(self._write, *self._changes())
+        self._ended += await asyncio.to_thread(self._write, *self._changes())
 
     def write_now(self) -> None:
-        self._write(*self._changes())
+        self._ended += self._write(*self._changes())
 
     def _changes(self) -> tuple[tuple[Session, ...], tuple[str, ...]]:
         used = tuple(session for name in self._used if (session := self.table.get(name)))
@@ -161,8 +161,11 @@ class _Kept:
         self._ended.clear()
         return used, ended
 
-    def _write(self, used: Iterable[Session], ended: Iterable[str]) -> None:
-        """Bring the files up to date; a disk that refuses is told once, as the sessions themselves go on."""
+    def _write(self, used: Iterable[Session], ended: tuple[str, ...]) -> tuple[str, ...]:
+        """Bring the files up to date; a disk that refuses is told once, as the sessions themselves go on.
+
+        Returns what is left to be removed: a session that was closed must not be there again after a restart.
+        """
         try:
             self._files.note_uses(used)
             self._files.remove(ended)
@@ -170,6 +173,8 @@ class _Kept:
             if self._told != str(error):
                 self._told = str(error)
                 logger.warning("sessions on disk are out of date: %s", error)
+            return ended
+        return ()
 
 
 def _opened(session: Session) -> list[tuple[bytes, bytes]]:

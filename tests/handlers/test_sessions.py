@@ -255,6 +255,19 @@ def test_a_disk_that_refuses_opens_no_session_and_ends_none(tmp_path: Path) -> N
         assert statuses(sessions, name) == [200]
 
 
+def test_a_session_closed_while_the_disk_refuses_does_not_come_back(tmp_path: Path) -> None:
+    directory = tmp_path / "sessions"
+    sessions = started(directory, Clock())
+    with running(sessions):
+        name = opened(sessions)
+        directory.rename(tmp_path / "away")
+        directory.touch()
+        assert ask(sessions, CLOSE, name).status == 200
+        directory.unlink()
+        (tmp_path / "away").rename(directory)
+    assert statuses(started(directory, Clock()), name) == [400]
+
+
 def test_sessions_opened_together_are_all_different_and_all_alive(tmp_path: Path) -> None:
     sessions = started(tmp_path, Clock())
 
