@@ -123,6 +123,8 @@ class Exchange:
             gone.cancel()
             task.cancel()
             await asyncio.wait((task,))
+            if not task.cancelled():
+                task.exception()  # which nobody else may be there to hear of
 
     def part(self, send: Send) -> "Exchange":
         """Return an exchange for a part of this one's work: it ends with this one, and its reply goes to `send`."""
