@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from autoconfig.settings import VERSION, ServingSettings
 from handlers import routes
-from handlers.adapter_routes import AdapterRoutes
+from handlers.adapters.routes import AdapterRoutes
 from handlers.engine_port import EnginePort
 from handlers.errors import RequestError
 from handlers.exchange import CallerLeftError, EndedEarlyError, Exchange, early_end

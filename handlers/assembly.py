@@ -10,21 +10,21 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from autoconfig.settings import WorkerPlan
-from handlers import scripts
-from handlers.adapter_metrics import AdapterMetrics
-from handlers.adapter_routes import AdapterRoutes
-from handlers.adapters import Adapters
+from handlers.adapters.metrics import AdapterMetrics
+from handlers.adapters.registry import Adapters
+from handlers.adapters.routes import AdapterRoutes
 from handlers.app import Application
 from handlers.cache_metrics import CacheMetrics
-from handlers.custom_handle import CustomHandle
 from handlers.engine_port import EnginePort
+from handlers.formatters import scripts
+from handlers.formatters.custom_handle import CustomHandle
+from handlers.formatters.scripts import Scripts
 from handlers.inference import Extensions, Inference
 from handlers.invocations import Invocations
 from handlers.metrics import RequestMetrics
-from handlers.scripts import Scripts
-from handlers.session_affinity import SessionAffinity
-from handlers.session_metrics import SessionMetrics
-from handlers.sessions import Sessions
+from handlers.sessions.affinity import SessionAffinity
+from handlers.sessions.metrics import SessionMetrics
+from handlers.sessions.registry import Sessions
 from handlers.tgi_reply import TokenNames
 
 logger = logging.getLogger("lmi")

@@ -13,20 +13,20 @@ from starlette.types import Scope
 
 from autoconfig.settings import ServingSettings
 from handlers import batch, salts, screening, selection
-from handlers.adapters import Adapters, Lease
-from handlers.custom_handle import CustomHandle
+from handlers.adapters.registry import Adapters, Lease
 from handlers.engine_port import EnginePort
 from handlers.errors import RequestError
 from handlers.exchange import Exchange
-from handlers.formatting import Formatters, RequestContext
+from handlers.formatters.custom_handle import CustomHandle
+from handlers.formatters.formatting import Formatters, RequestContext
+from handlers.formatters.scripts import Scripts
+from handlers.formatters.user_functions import Function
 from handlers.invocations import EngineCall, Invocations
 from handlers.model_list import ModelList
 from handlers.reply import Reply
 from handlers.routes import Route
-from handlers.scripts import Scripts
-from handlers.session_affinity import SessionAffinity
-from handlers.sessions import Sessions
-from handlers.user_functions import Function
+from handlers.sessions.affinity import SessionAffinity
+from handlers.sessions.registry import Sessions
 
 _FORWARDED = (b"accept", b"authorization", b"traceparent", b"tracestate", b"x-request-id", b"user-agent")
 """Headers vLLM may see. Others of its own would steer the engine (X-data-parallel-rank, X-Vllm-Priority)."""

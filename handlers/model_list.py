@@ -2,7 +2,7 @@
 
 import orjson
 
-from handlers.adapters import Adapters
+from handlers.adapters.registry import Adapters
 from handlers.streams import StreamFormat
 
 

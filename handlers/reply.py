@@ -10,9 +10,9 @@ from starlette.types import Message
 
 from handlers.errors import RequestError, from_engine, retry_headers, status_of
 from handlers.exchange import EndedEarlyError, Exchange
-from handlers.formatting import Formatters
+from handlers.formatters.formatting import Formatters
+from handlers.formatters.user_functions import FunctionFailedError
 from handlers.streams import CONTENT_TYPES, Rewrite, StreamFormat, end, events, payloads, record
-from handlers.user_functions import FunctionFailedError
 
 _DATA = b"data: "
 _DONE = b"[DONE]"

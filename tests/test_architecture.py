@@ -27,7 +27,7 @@ ONLY_IN = {
     "boto3": ("container/",),
     "botocore": ("container/",),
     "vllm": ("handlers/engine.py", "handlers/engine_arguments.py", "handlers/cpu_worker.py", "benchmarks/vllm_cli.py"),
-    "djl_python": ("handlers/djl.py", "handlers/custom_handle.py"),
+    "djl_python": ("handlers/djl.py", "handlers/formatters/custom_handle.py"),
     # In processes of its own, and in the engine's through vLLM.
     "lmcache": ("tests/",),
 }

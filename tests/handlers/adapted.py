@@ -11,7 +11,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from autoconfig.settings import AdapterSettings, SessionSettings
-from handlers.scripts import Scripts
+from handlers.formatters.scripts import Scripts
 from tests.handlers.asgi import FakeEngine, Request, Response, application, in_progress
 from tests.handlers.lora import FakeLora, write_adapter
 from tests.timing import LONG_SECONDS

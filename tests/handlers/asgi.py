@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autoconfig.settings import AdapterSettings, ServingSettings, SessionSettings
-from handlers.adapter_routes import AdapterRoutes
-from handlers.adapters import Adapters
+from handlers.adapters.registry import Adapters
+from handlers.adapters.routes import AdapterRoutes
 from handlers.app import Application
+from handlers.formatters.scripts import Scripts
 from handlers.inference import Extensions, Inference
 from handlers.invocations import Invocations
 from handlers.metrics import RequestMetrics
-from handlers.scripts import Scripts
-from handlers.sessions import Sessions
+from handlers.sessions.registry import Sessions
 from handlers.tgi_reply import TokenNames
 from tests.timing import LONG_SECONDS
 

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from autoconfig.settings import AdapterSettings, AdapterSource
-from handlers.adapters import Adapters
+from handlers.adapters.registry import Adapters
 from handlers.errors import AdapterRefusedError
 
 HIDDEN = 8

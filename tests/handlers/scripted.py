@@ -11,11 +11,11 @@ from typing import Any
 
 from starlette.types import Message
 
-from handlers import scripts
 from handlers.exchange import Exchange
-from handlers.formatting import Formatters, RequestContext
+from handlers.formatters import scripts
+from handlers.formatters.formatting import Formatters, RequestContext
+from handlers.formatters.scripts import Scripts
 from handlers.reply import Reply
-from handlers.scripts import Scripts
 from handlers.streams import Rewrite
 
 EXAMPLES = Path(__file__).parent / "lmi_examples"

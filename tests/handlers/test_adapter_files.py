@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handlers import adapter_files
-from handlers.adapter_files import AdapterFiles, Demands
-from handlers.adapter_shapes import BaseShapes
-from handlers.adapter_source import ANYWHERE, Roots
+from handlers.adapters import files as adapter_files
+from handlers.adapters.files import AdapterFiles, Demands
+from handlers.adapters.shapes import BaseShapes
+from handlers.adapters.source import ANYWHERE, Roots
 from handlers.errors import AdapterRefusedError, RequestError
 from tests.handlers.lora import HIDDEN, MODULE, write_adapter, write_base, write_weights
 from tests.timing import assert_within, seconds_of

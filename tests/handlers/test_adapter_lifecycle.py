@@ -20,10 +20,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from handlers import adapter_files
-from handlers.adapter_files import AdapterFiles
-from handlers.adapter_loading import key_of
-from handlers.adapters import Lease
+from handlers.adapters import files as adapter_files
+from handlers.adapters.files import AdapterFiles
+from handlers.adapters.loading import key_of
+from handlers.adapters.registry import Lease
 from handlers.errors import AdapterRefusedError, RequestError
 from tests.handlers.lora import FakeLora, registry, write_adapter
 

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message
 
 from handlers import routes
-from handlers.adapter_routes import AdapterRoutes
+from handlers.adapters.routes import AdapterRoutes
 from handlers.errors import RequestError
 from handlers.exchange import Exchange
 from tests.handlers.asgi import Response

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from autoconfig.settings import AdapterSource
-from handlers.adapters import Adapters, Lease
+from handlers.adapters.registry import Adapters, Lease
 from handlers.errors import AdapterRefusedError, RequestError
 from tests.handlers.lora import FakeLora, registry, write_adapter, write_base
 from tests.timing import LONG_SECONDS

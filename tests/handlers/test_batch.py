@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from handlers import batch, scripts
+from handlers import batch
+from handlers.formatters import scripts
 from tests.handlers.adapted import Server, serving, until
 from tests.handlers.scripted import loaded, written
 from tests.timing import LONG_SECONDS

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from handlers import scripts
-from handlers.custom_handle import CustomHandle
 from handlers.errors import ScriptError
 from handlers.exchange import EndedEarlyError
-from handlers.formatting import RequestContext
-from handlers.scripts import Scripts
+from handlers.formatters import scripts
+from handlers.formatters.custom_handle import CustomHandle
+from handlers.formatters.formatting import RequestContext
+from handlers.formatters.scripts import Scripts
 from tests.handlers.scripted import Caller, loaded
 
 scripts.provide_djl_python()

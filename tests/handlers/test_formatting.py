@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from handlers import scripts
 from handlers.errors import RequestError
-from handlers.records import Record
-from handlers.scripts import Scripts
+from handlers.formatters import scripts
+from handlers.formatters.records import Record
+from handlers.formatters.scripts import Scripts
 from handlers.streams import EmbeddingLists, JsonLines
 from tests.handlers.scripted import Caller, formatters, loaded, replied, streamed
 from tests.handlers.test_tgi import choice, parsed, reply

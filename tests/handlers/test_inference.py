@@ -1,6 +1,7 @@
 """One request from its body to its reply: which weights answer it, what it waits for, and what stands in between."""
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 
 from autoconfig.settings import SessionSettings
-from handlers import routes, scripts
-from handlers.adapter_loading import KEY_PREFIX
+from handlers import routes
+from handlers.adapters.loading import KEY_PREFIX
+from handlers.formatters import scripts
 from tests.handlers.adapted import HEADER, Server, serving, until
 from tests.handlers.asgi import answers, application, call
 from tests.handlers.scripted import loaded, written
@@ -270,6 +272,28 @@ def test_what_an_input_formatter_returns_is_screened_like_any_body(tmp_path: Pat
     engine = answers({})
     assert call(application(engine, script=base), {"ask": "x"}).status == 400
     assert engine.calls == []
+
+
+def test_a_formatter_that_fails_when_it_is_stopped_is_nobodys_trouble(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = loaded(
+        tmp_path / "base",
+        """
+        import asyncio
+        from djl_python.input_parser import input_formatter
+
+        @input_formatter
+        async def into(body):
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                raise ValueError("stopped")
+        """,
+    )
+    response = call(application(answers({}), script=base, predict_timeout_seconds=DEADLINE_SECONDS), {"prompt": "x"})
+    gc.collect()
+    assert (response.status, "never retrieved" in caplog.text) == (504, False)
 
 
 def test_a_body_that_is_no_json_goes_to_the_function_that_reads_bodies(tmp_path: Path) -> None:

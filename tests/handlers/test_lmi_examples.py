@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from handlers import scripts
 from handlers.errors import RequestError, ScriptError
+from handlers.formatters import scripts
 from handlers.streams import JsonLines
 from tests.handlers.scripted import EXAMPLES, Caller, example, formatters, replied, streamed
 from tests.handlers.test_tgi import choice, parsed, reply

@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from autoconfig.settings import AdapterSettings, CacheSettings
-from handlers.adapter_metrics import AdapterMetrics
-from handlers.adapters import Adapters
+from handlers.adapters.metrics import AdapterMetrics
+from handlers.adapters.registry import Adapters
 from handlers.cache_metrics import CacheMetrics
 from handlers.metrics import RequestMetrics
-from handlers.session_metrics import SessionMetrics
-from handlers.sessions import Sessions
+from handlers.sessions.metrics import SessionMetrics
+from handlers.sessions.registry import Sessions
 from tests.handlers.asgi import answers
 from tests.handlers.test_cache_metrics import UP, lmcache, vllm_counts
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from handlers import scripts
 from handlers.errors import ScriptError
-from handlers.scripts import Scripts
+from handlers.formatters import scripts
+from handlers.formatters.scripts import Scripts
 from tests.handlers.scripted import loaded, written
 
 scripts.provide_djl_python()
@@ -168,7 +168,8 @@ def test_each_function_of_an_adapter_goes_before_the_bases(tmp_path: Path) -> No
 def test_djls_own_package_stays_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "djl_python").mkdir()
     (tmp_path / "djl_python" / "__init__.py").write_text("MINE = False", encoding="utf-8")
-    code = "from handlers import scripts; scripts.provide_djl_python(); import djl_python; print(djl_python.MINE)"
+    provide = "from handlers.formatters import scripts; scripts.provide_djl_python()"
+    code = f"{provide}; import djl_python; print(djl_python.MINE)"
     paths = f"{ROOT}:{tmp_path}"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from autoconfig.settings import CacheSettings
-from handlers.session_affinity import SessionAffinity
+from handlers.sessions.affinity import SessionAffinity
 
 SAID = {
     name: json.loads((Path(__file__).parent / "lmcache" / name).read_text()) for name in ("status.json", "config.json")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from handlers.session_table import Session, SessionTable
+from handlers.sessions.table import Session, SessionTable
 
 LIFETIME, LIMIT = 10.0, 3
 NAMES = st.integers(0, 8).map(str)

@@ -14,7 +14,7 @@ from botocore.loaders import Loader
 from autoconfig.settings import SessionSettings
 from handlers.errors import RequestError, SessionsError
 from handlers.exchange import Exchange
-from handlers.sessions import Sessions
+from handlers.sessions.registry import Sessions
 from tests.handlers.asgi import Request, Response
 from tests.timing import LONG_SECONDS
 

@@ -1,4 +1,4 @@
-"""DJL's `djl_python` as far as a `model.py` needs it, for containers that are not DJL's; see handlers/scripts.py."""
+"""DJL's `djl_python` as far as a `model.py` needs it, where DJL is absent; see handlers/formatters/scripts.py."""
 
 from .inputs import Input
 from .outputs import Output

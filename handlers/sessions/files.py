@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from handlers.errors import SessionsError
-from handlers.session_table import Session
+from handlers.sessions.table import Session
 
 _UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _NAME = re.compile(rf"({_UUID4})\.json")

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import orjson
 
-from handlers.adapter_registration import Adapter
-from handlers.adapters import Adapters
+from handlers.adapters.registration import Adapter
+from handlers.adapters.registry import Adapters
 from handlers.errors import RequestError
 from handlers.exchange import Exchange
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from handlers.session_affinity import SessionAffinity
-from handlers.sessions import Sessions
+from handlers.sessions.affinity import SessionAffinity
+from handlers.sessions.registry import Sessions
 
 
 class SessionMetrics(Collector):

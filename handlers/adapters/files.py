@@ -7,12 +7,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlers import adapter_shapes, peft_config, safetensors_header
-from handlers.adapter_shapes import BaseShapes
-from handlers.adapter_source import Roots
+from handlers.adapters import peft_config, safetensors_header
+from handlers.adapters import shapes as adapter_shapes
+from handlers.adapters.peft_config import PeftConfig
+from handlers.adapters.safetensors_header import HeaderError
+from handlers.adapters.shapes import BaseShapes
+from handlers.adapters.source import Roots
 from handlers.errors import AdapterRefusedError
-from handlers.peft_config import PeftConfig
-from handlers.safetensors_header import HeaderError
 
 WEIGHTS = "adapter_model.safetensors"
 SCRIPT = "model.py"

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 
 from handlers.errors import RequestError, ScriptError, error_body
 from handlers.exchange import Exchange
-from handlers.formatting import RequestContext
+from handlers.formatters.formatting import RequestContext
+from handlers.formatters.user_functions import Function, FunctionFailedError
 from handlers.streams import StreamFormat
-from handlers.user_functions import Function, FunctionFailedError
 
 logger = logging.getLogger("lmi")
 _CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from handlers.adapter_weights import AdapterCounts, Weights
+from handlers.adapters.weights import AdapterCounts, Weights
 from handlers.engine_port import LoraEngine
 from handlers.errors import AdapterRefusedError, HandlerError, RequestError
 

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handlers import safetensors_header
+from handlers.adapters import safetensors_header
+from handlers.adapters.peft_config import PeftConfig
+from handlers.adapters.safetensors_header import HeaderError, Tensor
 from handlers.errors import AdapterRefusedError
-from handlers.peft_config import PeftConfig
-from handlers.safetensors_header import HeaderError, Tensor
 
 _LORA = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<kind>embedding_)?(?P<side>[AB])(?:\.weight)?")
 # Embeddings PEFT saved as they are (vLLM 0.32 passes over them), and heads of a classifier.

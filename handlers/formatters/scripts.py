@@ -20,14 +20,14 @@ from types import ModuleType
 from typing import Any
 
 from handlers.errors import ScriptError
-from handlers.user_functions import OFFERED, Function, told
+from handlers.formatters.user_functions import OFFERED, Function, told
 
 logger = logging.getLogger("lmi")
 _THREADS = 32
 """Calls of one script's sync functions that run at once; the threads start when they are needed."""
 _DECORATED = ("input_formatter", "output_formatter", "prediction_handler", "init_handler")
 _SAGEMAKER = ("input_fn", "output_fn", "predict_fn", "model_fn")
-_PACKAGE = Path(__file__).parent / "djl_compat"
+_PACKAGE = Path(__file__).parents[1] / "djl_compat"
 _loaded: dict[str, "Scripts"] = {}
 _locks: dict[str, Lock] = {}
 

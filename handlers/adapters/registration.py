@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
-from handlers.adapter_files import AdapterFiles, Signature
-from handlers.adapter_source import Roots
-from handlers.adapter_weights import Weights
+from handlers.adapters.files import AdapterFiles, Signature
+from handlers.adapters.source import Roots
+from handlers.adapters.weights import Weights
 from handlers.errors import RequestError
-from handlers.scripts import Scripts
+from handlers.formatters.scripts import Scripts
 
 State = Literal["registered", "loading", "loaded", "failed", "draining"]
 

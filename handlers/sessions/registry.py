@@ -18,8 +18,8 @@ import orjson
 from autoconfig.settings import SessionSettings
 from handlers.errors import RequestError
 from handlers.exchange import Exchange
-from handlers.session_files import SessionFiles
-from handlers.session_table import Session, SessionTable
+from handlers.sessions.files import SessionFiles
+from handlers.sessions.table import Session, SessionTable
 
 _HEADER = b"x-amzn-sagemaker-session-id"
 _NEW, _CLOSE = "NEW_SESSION", "CLOSE"

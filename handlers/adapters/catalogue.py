@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from handlers.adapter_registration import Adapter, Registration
+from handlers.adapters.registration import Adapter, Registration
 from handlers.errors import RequestError
 
 MAX_NAME = 256

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoconfig.settings import AdapterSettings, AdapterSource
-from handlers.adapter_catalogue import Catalogue, check_text
-from handlers.adapter_files import Demands
-from handlers.adapter_loading import Loader, look, reason
-from handlers.adapter_registration import Adapter, Registration
-from handlers.adapter_shapes import BaseShapes
-from handlers.adapter_slots import Slots
-from handlers.adapter_source import ANYWHERE, Roots
-from handlers.adapter_weights import AdapterCounts, Weights
+from handlers.adapters.catalogue import Catalogue, check_text
+from handlers.adapters.files import Demands
+from handlers.adapters.loading import Loader, look, reason
+from handlers.adapters.registration import Adapter, Registration
+from handlers.adapters.shapes import BaseShapes
+from handlers.adapters.slots import Slots
+from handlers.adapters.source import ANYWHERE, Roots
+from handlers.adapters.weights import AdapterCounts, Weights
 from handlers.engine_port import LoraEngine
 from handlers.errors import AdapterRefusedError, HandlerError, RequestError
-from handlers.scripts import Scripts
+from handlers.formatters.scripts import Scripts
 
 logger = logging.getLogger("lmi")
 

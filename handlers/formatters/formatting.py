@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from handlers.errors import RequestError
-from handlers.records import Record, ReplyRecord, to_json
-from handlers.scripts import Scripts
+from handlers.formatters.records import Record, ReplyRecord, to_json
+from handlers.formatters.scripts import Scripts
+from handlers.formatters.user_functions import Function, FunctionFailedError
 from handlers.streams import StreamFormat, record, text_record
-from handlers.user_functions import Function, FunctionFailedError
 
 _ONLY_AT_THE_END = ("generated_text", "details")
 """Null in every line of a TGI stream but the last; scripts written for LMI ask whether the key is there."""

@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from handlers import adapter_files, scripts
-from handlers.adapter_files import AdapterFiles, Demands
-from handlers.adapter_registration import Registration
-from handlers.adapter_slots import Slots
-from handlers.adapter_weights import Weights
+from handlers.adapters import files as adapter_files
+from handlers.adapters.files import AdapterFiles, Demands
+from handlers.adapters.registration import Registration
+from handlers.adapters.slots import Slots
+from handlers.adapters.weights import Weights
 from handlers.errors import AdapterRefusedError, HandlerError, RequestError, public
-from handlers.scripts import Scripts
+from handlers.formatters import scripts
+from handlers.formatters.scripts import Scripts
 
 logger = logging.getLogger("lmi")
 KEY_PREFIX = "lmi-adapter-"

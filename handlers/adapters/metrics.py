@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from handlers.adapters import Adapters
+from handlers.adapters.registry import Adapters
 
 
 class AdapterMetrics(Collector):

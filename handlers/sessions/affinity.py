@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 from autoconfig.settings import CacheSettings
-from handlers.cache_prefetch import CacheServer, Prefix, Tier
+from handlers.sessions.prefetch import CacheServer, Prefix, Tier
 
 _SHARE = 0.5
 """Of what the tier holds before it evicts: the rest stays with everybody else, however many sessions there are."""

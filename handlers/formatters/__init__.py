@@ -1,0 +1,1 @@
+"""Users' own code: a `model.py` loaded once, its formatters and handler applied to requests."""
