@@ -23,7 +23,8 @@ _FASTEST_BYTES = 0.6e9
 """What an engine stores in a second; judged, as autoconfig.lmcache.server.STORED_BYTES."""
 _TURNOVER = 0.1
 """Share of the tier that may be written between two looks: half of it holds no session, and a fifth goes at once."""
-_LEAST_SECONDS, _MOST_SECONDS = 2.0, 30.0
+_LEAST_SECONDS, _MOST_SECONDS = 1.0, 30.0
+"""LMCache itself looks once a second whether to evict."""
 _QUIET_SECONDS = 60.0
 """After the last request nothing is stored any more, and so nothing is evicted."""
 _session: ContextVar[str] = ContextVar("session", default="")
