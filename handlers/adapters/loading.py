@@ -26,6 +26,8 @@ _KEY_DIGITS = 32
 _ATTEMPTS = 3
 _THREADS = 32
 """Adapters whose files are read and whose scripts are run at a time."""
+_Prepared = tuple[AdapterFiles, str, Scripts | None]
+"""An adapter's files, the engine's name for them, and what their script brings."""
 
 
 class Loader:
@@ -97,8 +99,7 @@ class Loader:
 
     async def _load(self, registration: Registration, demands: Demands) -> Weights:
         for _ in range(_ATTEMPTS):
-            loop = asyncio.get_running_loop()
-            files, key, script = await loop.run_in_executor(self._threads, _prepare, registration, demands)
+            files, key, script = await self._prepared(registration, demands)
             self._use(registration, script)
             weights = await self._slots.hold(key, registration.name, files.directory)
             try:
@@ -111,6 +112,19 @@ class Loader:
                 return weights
             self._slots.release(weights)
         raise AdapterRefusedError("its files keep changing")
+
+    async def _prepared(self, registration: Registration, demands: Demands) -> _Prepared:
+        """Prepare a load in a thread, which goes on when nobody wants it any more."""
+        preparing = asyncio.get_running_loop().run_in_executor(self._threads, _prepare, registration, demands)
+        try:
+            return await asyncio.shield(preparing)
+        except asyncio.CancelledError:
+            preparing.add_done_callback(self._unwanted)
+            raise
+
+    def _unwanted(self, prepared: "asyncio.Future[_Prepared]") -> None:
+        if prepared.exception() is None and (script := prepared.result()[2]) and script.module not in self._scripts:
+            scripts.forget(script)
 
     def _use(self, registration: Registration, script: Scripts | None) -> None:
         """Give a registration its script; one that none uses any more is dropped."""
@@ -186,7 +200,7 @@ def look(registration: Registration, demands: Demands) -> AdapterFiles:
     return demands.check(directory, registration.roots)
 
 
-def _prepare(registration: Registration, demands: Demands) -> tuple[AdapterFiles, str, Scripts | None]:
+def _prepare(registration: Registration, demands: Demands) -> _Prepared:
     """Read all of an adapter's files; that the weights were read also has them at hand for the engine."""
     files = look(registration, demands)
     script = scripts.load(Path(files.script)) if files.script else None

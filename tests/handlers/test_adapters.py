@@ -638,14 +638,38 @@ def test_a_script_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
     run(test())
 
 
+def write_endless(src: Path) -> None:
+    """Write a script that runs until there is a file `end` beside it."""
+    unless_ended = "while not pathlib.Path(__file__).with_name('end').exists():"
+    (src / "model.py").write_text(f"import pathlib, time\n{unless_ended}\n    time.sleep(0.01)\n")
+
+
+def scripts_running() -> set[str]:
+    return {name for name in sys.modules if name.startswith("lmi_script_")}
+
+
+def test_a_script_still_being_run_leaves_with_the_adapter_that_is_removed(tmp_path: Path) -> None:
+    async def test() -> None:
+        adapters, src, before = registry(FakeLora(), tmp_path), write_adapter(tmp_path / "a"), scripts_running()
+        write_endless(src)
+        await adapters.register("a", str(src))
+        waiting = asyncio.create_task(refused(begun(adapters, "a")))
+        await until(lambda: scripts_running() > before)
+        await adapters.remove("a")
+        assert (await waiting).status == 404
+        (src / "end").touch()
+        await until(lambda: scripts_running() == before)
+
+    run(test())
+
+
 def test_a_script_that_does_not_end_keeps_nobody_else_waiting(tmp_path: Path) -> None:
     async def test() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         adapters = registry(FakeLora(), tmp_path)
         for name in "ab":
             await adapters.register(name, str(write_adapter(tmp_path / name)))
-        unless_ended = "while not pathlib.Path(__file__).with_name('end').exists():"
-        (tmp_path / "a" / "model.py").write_text(f"import pathlib, time\n{unless_ended}\n    time.sleep(0.01)\n")
+        write_endless(tmp_path / "a")
         waiting = Use(adapters, "a")
         await until(lambda: adapters.describe("a").state == "loading")
         await begun(adapters, "b")
