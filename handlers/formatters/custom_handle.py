@@ -5,6 +5,7 @@ None means that the request goes its ordinary way. While the model loads it is c
 
 import inspect
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,6 +20,8 @@ logger = logging.getLogger("lmi")
 _CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 _NOT_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "request_tracking_id"})
 """Properties of an Output that the server sets itself, or that are DJL's internals."""
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_BODILESS = (204, 304)
 _NO_MORE = object()
 
 
@@ -88,8 +91,9 @@ class CustomHandle:
             elif not hasattr(output, "stream_content"):
                 raise FunctionFailedError(f"it returned {type(output).__name__}; it must return an Output or None")
             elif output.stream_content is None:
-                await exchange.start(output.code, _headers(output, "application/json"))
-                await exchange.write(_content(output), more=False)
+                status, body = _status(output), _content(output)
+                await exchange.start(status, _headers(output, "application/json"))
+                await exchange.write(b"" if status in _BODILESS else body, more=False)
             else:
                 await self._stream(exchange, output)
         except FunctionFailedError as error:
@@ -119,7 +123,8 @@ class CustomHandle:
             return _bytes(part if form is None else form(part))
 
         parts = self._parts(output.stream_content)
-        await self._send(exchange, output.code, headers, (await self._function.run(formatted, p) async for p in parts))
+        status = _status(output)
+        await self._send(exchange, status, headers, (await self._function.run(formatted, p) async for p in parts))
 
     async def _stream_of_outputs(self, exchange: Exchange, outputs: AsyncIterator[Any]) -> None:
         """Send the contents of the Outputs that an asynchronous generator yields; the first one's headers count."""
@@ -134,7 +139,7 @@ class CustomHandle:
             async for output in parts:
                 yield _content(output)
 
-        await self._send(exchange, first.code, _headers(first, "application/jsonlines"), contents())
+        await self._send(exchange, _status(first), _headers(first, "application/jsonlines"), contents())
 
     async def _send(
         self, exchange: Exchange, status: int, headers: list[tuple[bytes, bytes]], parts: AsyncIterator[bytes]
@@ -176,14 +181,25 @@ def _inputs(properties: Mapping[str, str]) -> Any:
     return inputs
 
 
+def _status(output: Any) -> int:
+    code = output.code
+    if type(code) is not int or not 200 <= code < 600:
+        raise FunctionFailedError(f"its Output has the status {code!r:.20}")
+    return code
+
+
 def _headers(output: Any, default_type: str) -> list[tuple[bytes, bytes]]:
+    """Return an Output's properties as headers, on one line each."""
     given = {str(key).lower(): str(value) for key, value in output.properties.items()}
-    told = {"content-type": default_type, **given}
-    return [
-        (name.encode("latin-1", "replace"), " ".join(value.split()).encode("latin-1", "replace"))
-        for name, value in told.items()
-        if name not in _NOT_HEADERS
-    ]
+    told = {name: value for name, value in given.items() if name not in _NOT_HEADERS}
+    for name in told:
+        if not _HEADER_NAME.fullmatch(name):
+            raise FunctionFailedError(f"its Output has a property {name!r:.60}, which no header can be called")
+    return [(name.encode(), _line(value)) for name, value in ({"content-type": default_type} | told).items()]
+
+
+def _line(value: str) -> bytes:
+    return "".join(filter(str.isprintable, " ".join(value.split()))).encode("latin-1", "replace")
 
 
 def _content(output: Any) -> bytes:

@@ -88,6 +88,7 @@ def test_headers_options_attributes_query_and_body_are_in_the_input(tmp_path: Pa
         ("Output().add('first').add('second')", 200, b"first"),
         ("Output().add('first').add(b'\\xff', key='data')", 200, b"\xff"),
         ("Output()", 200, b""),
+        ("Output(code=204).add('nothing may follow')", 204, b""),
     ],
 )
 def test_an_output_becomes_status_and_body(tmp_path: Path, made: str, status: int, told: bytes) -> None:
@@ -97,8 +98,23 @@ def test_an_output_becomes_status_and_body(tmp_path: Path, made: str, status: in
     assert told or not caller.body
 
 
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [("Output(code=700)", "the status 700"), ("Output(code='200')", "the status '200'"), ("Output(code=100)", "100"),
+     ("Output().add_property('my header', 'x')", "a property 'my header'"),
+     ("Output().add_property('a\\r\\nb', 'x')", "a property 'a"),
+     ("Output(code=None).add_stream_content(iter('ab'))", "the status None")],
+)  # fmt: skip
+def test_an_output_that_no_http_reply_can_be_made_of_is_a_500_in_a_line(tmp_path: Path, made: str, told: str) -> None:
+    caller = answer(tmp_path, f"def handle(inputs):\n    return {made}\n")
+    message = caller.json()["error"]["message"]
+    assert (caller.status, message.startswith("The custom handler failed: its Output has"), told in message) == (
+        500, True, True,
+    )  # fmt: skip
+
+
 def test_properties_of_the_server_and_line_breaks_do_not_reach_the_headers(tmp_path: Path) -> None:
-    properties = "{'Content-Length': 3, 'request_tracking_id': 'x', 'a': 'b\\r\\nc: d'}.items()"
+    properties = "{'Content-Length': 3, 'request_tracking_id': 'x', 'a': 'b\\r\\nc: d\\0'}.items()"
     body = f"output = Output()\n    for item in {properties}:\n        output.add_property(*item)\n    return output"
     headers = answer(tmp_path, f"def handle(inputs):\n    {body}\n").reply_headers
     assert headers == {"content-type": "application/json", "a": "b c: d"}
