@@ -3,24 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from starlette.types import Message
 
 from handlers.errors import RequestError, retry_headers
 from handlers.exchange import EndedEarlyError, Exchange
+from handlers.request import Request
 
-if TYPE_CHECKING:
-    from handlers.inference import Request
-
-Answer = Callable[[Exchange, "Request", str], Awaitable[None]]
+Answer = Callable[[Exchange, Request, str], Awaitable[None]]
 """What answers the part of a batch that is one adapter's."""
 _AT_ONCE = 8
 """Parts of one batch that are worked on at a time: others want places for their adapters too."""
 
 
-async def answer(exchange: Exchange, request: "Request", names: tuple[str, ...], one: Answer) -> None:
+async def answer(exchange: Exchange, request: Request, names: tuple[str, ...], one: Answer) -> None:
     """Answer `inputs` with an adapter for each; the first error of a part is the whole batch's.
 
     Raises:
@@ -59,7 +57,7 @@ async def _all(parts: Iterable[Coroutine[Any, Any, tuple[int, bytes]]]) -> list[
 
 
 async def _part(
-    free: asyncio.Semaphore, exchange: Exchange, request: "Request", name: str, inputs: list[Any], one: Answer
+    free: asyncio.Semaphore, exchange: Exchange, request: Request, name: str, inputs: list[Any], one: Answer
 ) -> tuple[int, bytes]:
     """Return status and body of what one adapter answers to its inputs."""
     reply = bytearray()

@@ -6,7 +6,7 @@ Everything that can be refused before vLLM is asked is refused here, with the st
 import contextlib
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from starlette.types import Scope
@@ -24,6 +24,7 @@ from handlers.formatters.user_functions import Function
 from handlers.invocations import EngineCall, Invocations
 from handlers.model_list import ModelList
 from handlers.reply import Reply
+from handlers.request import Request
 from handlers.routes import Route
 from handlers.sessions.affinity import SessionAffinity
 from handlers.sessions.registry import Sessions
@@ -38,19 +39,6 @@ _ANY_MODEL = "model"
 """What LMI's documentation calls the model in paths."""
 _BASE = Lease(key="", name="", shown="", scripts=None)
 """What a request for the base model holds."""
-
-
-class Request(NamedTuple):
-    """One request: its body as it came, parsed and as JSON text, and whose conversation it belongs to."""
-
-    route: Route
-    scope: Scope
-    body: bytes
-    payload: dict[str, Any]
-    text: bytes
-    refusal: RequestError | None = None
-    """Why the body is no JSON object; a script may know what to do with it all the same."""
-    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
