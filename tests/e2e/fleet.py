@@ -8,7 +8,7 @@ from tests.e2e.adapters import write_adapter
 from tests.e2e.client import Client
 from tests.timing import eventually
 
-ANSWERS_BETWEEN = 8
+ANSWERS_BETWEEN = 12
 """Between two changes."""
 
 

