@@ -93,7 +93,7 @@ class Inference:
         """Answer a request whose body is a form with a file."""
         if selection.chosen(exchange, {}, self._base_names):
             raise RequestError(400, f"{exchange.path} answers from the base model only; leave the adapter out.")
-        await self._begin_session(exchange)
+        self._serving(await self._sessions.begin(exchange))
         await self.call(exchange, EngineCall(exchange.path, body), scope, exchange.headers.get(b"content-type", b""))
 
     async def json(self, exchange: Exchange, route: Route, scope: Scope, body: bytes) -> None:
@@ -112,7 +112,8 @@ class Inference:
             self._check_adapters(request.payload, names)
         elif request.refusal and self._script is None:
             raise request.refusal
-        if session := await self._begin_session(exchange):
+        if session := await self._sessions.begin(exchange):
+            self._serving(session)
             request = request._replace(session=session)
         if isinstance(names, str):
             await self.one(exchange, request, names)
@@ -172,11 +173,9 @@ class Inference:
         call = self._schema(exchange, request, lease.key)
         await self.call(exchange, call, request.scope, b"application/json", lease, formatters)
 
-    async def _begin_session(self, exchange: Exchange) -> str:
-        session = await self._sessions.begin(exchange)
+    def _serving(self, session: str) -> None:
         if session and self._affinity:
             self._affinity.serving(session)
-        return session
 
     def _check_adapters(self, payload: dict[str, Any], names: str | tuple[str, ...]) -> None:
         """Refuse adapters that do not exist; without any, vLLM tells of a `model` that does not."""

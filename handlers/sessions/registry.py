@@ -70,8 +70,10 @@ class Sessions:
 
         `NEW_SESSION` in the header opens one for it, which the reply's headers tell beside the answer.
         """
+        if self._kept is None:
+            return ""
         name = exchange.header(_HEADER)
-        if self._kept is None or not name:
+        if not name:
             return ""
         if name == _NEW:
             session = await self._kept.open(self._now())
