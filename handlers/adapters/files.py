@@ -22,7 +22,7 @@ _NAMES = (peft_config.FILE, WEIGHTS, SCRIPT)
 _PICKLES = ("adapter_model.bin", "adapter_model.pt")
 
 Signature = tuple[tuple[int, int, int] | None, ...]
-"""Size, time of change and inode of each of an adapter's files; None for one that is not there."""
+"""Size, time of change and inode of each of an adapter's files and other modules; None for one that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,6 @@ class AdapterFiles:
     signature: Signature
     script: str = ""
     """Its `model.py`; empty where it has none."""
-
-    @property
-    def script_signature(self) -> tuple[int, int, int] | None:
-        """What tells whether the script is still the same."""
-        return self.signature[_NAMES.index(SCRIPT)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +63,9 @@ class Demands:
 
 
 def signature(directory: str) -> Signature:
-    """Return what changes when an adapter's files do, without opening them."""
-    return tuple(_stat(Path(directory, name)) for name in _NAMES)
+    """Return what changes when an adapter's files do, with those its script may import, without opening them."""
+    beside = sorted(file for file in Path(directory).glob("*.py") if file.name != SCRIPT)
+    return tuple(map(_stat, [*(Path(directory, name) for name in _NAMES), *beside]))
 
 
 def digest(files: AdapterFiles) -> str:

@@ -638,6 +638,21 @@ def test_a_script_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
     run(test())
 
 
+def test_a_module_beside_the_script_is_part_of_the_adapter(tmp_path: Path) -> None:
+    async def test() -> None:
+        adapters, src = registry(FakeLora(), tmp_path), write_adapter(tmp_path / "a")
+        (src / "model.py").write_text("from .words import handle")
+        for word in ("first", "second"):
+            (src / "words.py").write_text(f"def handle(inputs):\n    return {word!r}\n")
+            await adapters.register("a", str(src))
+            lease = await begun(adapters, "a")
+            assert lease.scripts is not None
+            assert lease.scripts.handle is not None
+            assert lease.scripts.handle.call(None) == word
+
+    run(test())
+
+
 def write_endless(src: Path) -> None:
     """Write a script that runs until there is a file `end` beside it."""
     unless_ended = "while not pathlib.Path(__file__).with_name('end').exists():"
