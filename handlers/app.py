@@ -4,6 +4,7 @@ Whatever front end runs it, a request goes: route, admission, body, inference (i
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,8 @@ from handlers.metrics import RequestMetrics
 from handlers.request_log import RequestLog
 
 logger = logging.getLogger("lmi")
+_LAST_WORDS_SECONDS = 1.0
+"""How long a caller who may have stopped reading gets to be told of the end; it must not keep its place for ever."""
 
 
 class Application:
@@ -132,7 +135,9 @@ class Application:
         finally:
             deadline.cancel()
         if exchange.ended is not None and exchange.ended != "caller left":
-            await exchange.fail(early_end(exchange.ended, timeout))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                    await exchange.fail(early_end(exchange.ended, timeout))
 
     async def _body(self, exchange: Exchange) -> bytes:
         """Read the body in the time a request has: one that never arrives must not keep its place for ever."""

@@ -151,7 +151,7 @@ class CustomHandle:
             part = await exchange.unless_ended(_next(parts, None))
             if exchange.status is None:
                 await exchange.start(status, headers)
-            await exchange.write(part or b"", more=part is not None)
+            await exchange.unless_ended(exchange.write(part or b"", more=part is not None))
             if part is None:
                 return
 

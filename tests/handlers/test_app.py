@@ -2,11 +2,17 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from tests.handlers.asgi import FakeEngine, answers, application, call, in_progress, never_answers, streams
+from handlers.formatters import scripts
+from tests.handlers.asgi import FakeEngine, Request, answers, application, call, in_progress, never_answers, streams
+from tests.handlers.scripted import loaded
+from tests.timing import LONG_SECONDS
+
+scripts.provide_djl_python()
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 CHUNK = json.dumps({"choices": [{"text": "a"}]})
@@ -143,6 +149,33 @@ def test_json_lines_past_their_deadline_end_with_an_error_on_a_line() -> None:
     response = call(app, {"prompt": "a", "stream": True}, accept="application/jsonlines")
     first, last = response.body.decode().splitlines()
     assert (first, json.loads(last)["error"]["code"]) == (CHUNK, 504)
+
+
+@pytest.mark.parametrize("who", ["the engine", "a handler"])
+def test_a_caller_who_stops_reading_keeps_no_place_after_the_deadline(tmp_path: Path, who: str) -> None:
+    async def answer(_scope: Scope, receive: Receive, send: Send, _body: bytes) -> None:
+        """Stream as vLLM's application does: whatever it waits for, it ends when it is told that the caller has."""
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        sending = asyncio.create_task(send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}))
+        await receive()
+        sending.cancel()
+
+    async def stalled(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def run() -> None:
+        script = streaming if who == "a handler" else None
+        app = application(FakeEngine(answer), script=script, predict_timeout_seconds=DEADLINE_SECONDS)
+        headers = [(b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": headers}
+        request = Request(json.dumps({"prompt": "a", "stream": True}).encode(), complete=True)
+        await asyncio.wait_for(app(scope, request.receive, stalled), LONG_SECONDS)
+
+    streaming = loaded(tmp_path, "from djl_python import Output\ndef handle(i):\n"
+                       "    return Output().add_stream_content(iter('ab'))\n")  # fmt: skip
+    asyncio.run(run())
 
 
 def test_draining_refuses_new_requests_and_ends_those_in_flight_when_told() -> None:
