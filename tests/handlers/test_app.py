@@ -157,7 +157,7 @@ def test_a_caller_who_stops_reading_keeps_no_place_after_the_deadline(tmp_path: 
         """Stream as vLLM's application does: whatever it waits for, it ends when it is told that the caller has."""
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        sending = asyncio.create_task(send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}))
+        sending = asyncio.ensure_future(send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}))
         await receive()
         sending.cancel()
 
