@@ -8,6 +8,7 @@ import contextlib
 import copy
 import functools
 import logging
+import pickle
 import types
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -84,7 +85,12 @@ class Engine:
     @functools.cached_property
     def formatting_tokenizer(self) -> Any:
         """A copy of the model's tokenizer for custom formatters: a fast one cannot be used by two threads at once."""
-        return copy.deepcopy(self.client.renderer.tokenizer)
+        try:
+            return copy.deepcopy(self.client.renderer.tokenizer)
+        except (TypeError, AttributeError, ValueError, RuntimeError, copy.Error, pickle.PickleError) as error:
+            # A model's own class may hold what cannot be copied.
+            logger.warning("custom formatters share the engine's tokenizer, which cannot be copied: %s", error)
+            return self.client.renderer.tokenizer
 
     async def load_adapter(self, key: str, number: int, directory: str) -> None:
         """Read an adapter's weights; `key` is then a model of vLLM's application. See LoraEngine."""

@@ -1,4 +1,4 @@
-"""Adapters in the real engine class, around a client of the test's: whose fault a failure is, and when one leaves."""
+"""The real engine class around a client of the test's: whose fault an adapter's failure is, and when one leaves."""
 
 import subprocess
 import sys
@@ -48,6 +48,15 @@ asyncio.run(test())
 print("UNLOADED", running, list(models.lora_requests), sep="|")
 """
 
+TOKENIZERS = """
+import threading
+from types import SimpleNamespace
+from handlers.engine import Engine
+for tokenizer in ([1], [threading.Lock()], None):
+    engine = Engine(None, SimpleNamespace(renderer=SimpleNamespace(tokenizer=tokenizer)), 10, None)
+    print("LOADED", engine.formatting_tokenizer == tokenizer, engine.formatting_tokenizer is tokenizer, sep="|")
+"""
+
 
 def run(code: str) -> list[list[str]]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -67,3 +76,8 @@ def test_what_the_engine_refuses_is_the_adapters_fault_and_what_it_dies_of_is_no
     assert told[0] == ["AdapterRefusedError no such rank", "[7]", "[]"]
     assert (told[1][0].split()[0], *told[1][1:]) == ("EngineDeadError", "[7]", "[]")
     assert told[2] == ["loaded", "[7]", "['key']"]
+
+
+@pytest.mark.engine
+def test_formatters_get_a_copy_of_the_tokenizer_where_there_can_be_one() -> None:
+    assert run(TOKENIZERS) == [["True", "False"], ["True", "True"], ["True", "True"]]
