@@ -1,4 +1,4 @@
-"""The engine's places for adapters' weights: who is in, who waits, who has to leave; one engine call at a time.
+"""The engine's places for adapters' weights: who is in, who waits, who has to leave; one load at a time.
 
 vLLM 0.32 reads an adapter it pushed out again in the middle of a step, and dies of a file that is gone. So no more are
 loaded here than it holds, and none leaves that a request uses. Who waits is served in turn: busy ones have to yield.
@@ -39,7 +39,9 @@ class Slots:
         self._numbers = itertools.count(_FIRST_NUMBER)
         self._held: dict[str, Weights] = {}
         self._wishes: list[_Wish] = []
-        self._mover: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._loading = False
+        self._due = False
         self.counts = AdapterCounts()
 
     @property
@@ -111,34 +113,44 @@ class Slots:
             await left.wait()
 
     def _move_on(self) -> None:
-        if self._mover is None:
-            self._mover = asyncio.create_task(self._move())
+        """See to what has to be done, once all that happens in this turn of the event loop has happened."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._make_calls)
 
-    async def _move(self) -> None:
-        try:
-            while step := self._next():
-                await step
-        finally:
-            self._mover = None
+    def _make_calls(self) -> None:
+        self._due = False
+        while call := self._next():
+            task = asyncio.create_task(call)
+            self._calls.add(task)
+            task.add_done_callback(self._made)
+
+    def _made(self, call: "asyncio.Task[None]") -> None:
+        self._calls.discard(call)
+        self._move_on()
 
     def _next(self) -> Coroutine[Any, Any, None] | None:
-        """Hand out what can be, and return the engine call that has to be made next; None: wait for a use to end."""
+        """Hand out what can be, and return an engine call to be made now; None: wait for a use or a call to end.
+
+        One adapter is loaded at a time, for no step of the engine to wait for several. What makes room for the next
+        leaves meanwhile, and nothing is loaded before the engine has said that there is room.
+        """
         held = self._held.values()
         wanted = self._wanted()
-        self._mark(len(wanted) - (self._cpu_slots - len(held)))
+        self._mark(len(wanted) - (self._cpu_slots - len(held)) - sum(each.leaving for each in held))
         self._grant(wanted[0] if wanted else None)
-        for each in held:
+        for each in [each for each in held if each.loaded]:
             if not each.users and (not each.holders or (each.pin_told and not each.pinned)):
                 return self._unload(each)
             if each.pinned and not each.pin_told and sum(other.pin_told for other in held) < self._slots - 1:
                 return self._pin(each)
-        if wanted and len(held) < self._cpu_slots:
+        if wanted and len(held) < self._cpu_slots and not self._loading:
             return self._load(wanted[0])
-        leaving = [each for each in held if each.yields and not each.users]
-        if not leaving:
+        idle = [each for each in held if each.yields and not each.users]
+        if not idle:
             return None
         self.counts.evictions += 1
-        return self._unload(leaving[0])
+        return self._unload(idle[0])
 
     def _wanted(self) -> list[_Wish]:
         """Return the first wish for each revision that is not there, in the order they came."""
@@ -150,7 +162,7 @@ class Slots:
 
     def _mark(self, count: int) -> None:
         """Have as many yield as places are missing: the idle one not used for longest, else who is in for longest."""
-        free = [each for each in self._held.values() if not each.pinned]
+        free = [each for each in self._held.values() if each.loaded and not each.pinned]
         free.sort(key=lambda each: (each.users > 0, each.holders > 0, each.loaded_at if each.users else each.used_at))
         for each in self._held.values():
             each.yields = False
@@ -173,32 +185,38 @@ class Slots:
                 found.users += 1
             wish.granted.set_result(found)
 
-    async def _load(self, wish: _Wish) -> None:
-        started = self._clock()
+    def _load(self, wish: _Wish) -> Coroutine[Any, Any, None]:
         weights = Weights(wish.key, next(self._numbers), wish.name)
         self._held[wish.key] = weights
-        error = await _outcome(
-            self._engine.load_adapter(weights.key, weights.number, wish.directory),
-        )
+        self._loading = True
+        return self._make_load(weights, wish.directory)
+
+    async def _make_load(self, weights: Weights, directory: str) -> None:
+        started = self._clock()
+        error = await _outcome(self._engine.load_adapter(weights.key, weights.number, directory))
         found: Weights | HandlerError = weights
         if error is None:
             weights.loaded, weights.loaded_at = True, self._clock()
             self.counts.loads += 1
-            logger.debug("adapter %s loaded in %.2f s", wish.name, weights.loaded_at - started)
+            logger.debug("adapter %s loaded in %.2f s", weights.name, weights.loaded_at - started)
         elif isinstance(error, AdapterRefusedError):
             found = error
         else:
-            logger.error("the engine failed to load the adapter %s", wish.name, exc_info=error)
+            logger.error("the engine failed to load the adapter %s", weights.name, exc_info=error)
             await _outcome(self._engine.unload_adapter(weights.key, weights.number))
             found = RequestError(503, "The engine failed to load the adapter; retry shortly.")
         if error is not None:
             self._forget(weights)
+        self._loading = False
         # All who wait for it are let in at once: otherwise it might have to leave before they were.
-        for each in [each for each in self._wishes if each.key == wish.key]:
+        for each in [each for each in self._wishes if each.key == weights.key]:
             self._fulfil(each, found)
 
-    async def _unload(self, weights: Weights) -> None:
-        weights.loaded = False
+    def _unload(self, weights: Weights) -> Coroutine[Any, Any, None]:
+        weights.loaded, weights.leaving = False, True
+        return self._make_unload(weights)
+
+    async def _make_unload(self, weights: Weights) -> None:
         error = await _outcome(self._engine.unload_adapter(weights.key, weights.number))
         if error is not None:
             logger.error("the engine failed to unload the adapter %s", weights.name, exc_info=error)
@@ -208,11 +226,16 @@ class Slots:
         del self._held[weights.key]
         weights.left.set()
 
-    async def _pin(self, weights: Weights) -> None:
+    def _pin(self, weights: Weights) -> Coroutine[Any, Any, None]:
         weights.pin_told = True
+        weights.users += 1  # they stay until the engine has answered
+        return self._make_pin(weights)
+
+    async def _make_pin(self, weights: Weights) -> None:
         error = await _outcome(self._engine.pin_adapter(weights.number))
         if error is not None:
             logger.error("the engine failed to pin the adapter %s", weights.name, exc_info=error)
+        weights.users -= 1
 
 
 async def _outcome(call: Coroutine[Any, Any, None]) -> BaseException | None:

@@ -23,6 +23,7 @@ class Weights:
     name: str
     loaded: bool = False
     """False before the engine has them, and from when they begin to leave."""
+    leaving: bool = False
     users: int = 0
     """Requests that need them, and whoever is about to hand them to one."""
     holders: int = 0

@@ -63,13 +63,17 @@ class FakeLora:
     pinned: set[int] = field(default_factory=set)
     calls: list[tuple[str, int]] = field(default_factory=list)
     most_held: int = 0
+    loading: bool = False
     pending: "list[asyncio.Future[None]]" = field(default_factory=list)
 
     async def load_adapter(self, key: str, number: int, directory: str) -> None:
         assert key not in [held for held, _ in self.held.values()]
+        assert not self.loading, "one load at a time"
+        self.loading = True
         self.held[number] = (key, b"")
         self.most_held = max(self.most_held, len(self.held))
         await self._call("load", number)
+        self.loading = False
         error = self.refuse(directory)
         if error is None:
             try:
@@ -90,8 +94,8 @@ class FakeLora:
         self.pinned.add(number)
 
     def step(self) -> None:
-        """Let the call in progress end."""
-        self.pending.pop().set_result(None)
+        """Let the oldest call in progress end: an engine takes them in turn."""
+        self.pending.pop(0).set_result(None)
 
     @property
     def keys(self) -> set[str]:
@@ -101,11 +105,11 @@ class FakeLora:
         return sum(call == what for call, _ in self.calls)
 
     async def _call(self, what: str, number: int) -> None:
-        assert not self.pending, "one call at a time"
         self.calls.append((what, number))
         if self.by_hand:
-            self.pending.append(asyncio.get_running_loop().create_future())
-            await self.pending[0]
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.pending.append(turn)
+            await turn
 
 
 def _weights(directory: str) -> bytes:

@@ -82,6 +82,7 @@ class Lifecycle(RuleBasedStateMachine):
     def begin(self) -> None:
         self.engine = FakeLora(refuse=lambda _: AdapterRefusedError("no") if self.refusing else None)
         self.adapters = registry(self.engine, self.root, SLOTS, CPU_SLOTS)
+        self.adapters._loader._threads = Inline(1)
         for number, name in enumerate(NAMES):
             self.rewrite(f"place-{number}")
             self.register(name, f"place-{number}", preload=False, pin=False)

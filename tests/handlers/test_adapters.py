@@ -186,6 +186,31 @@ def test_one_in_use_does_not_leave_and_who_waits_is_served_before_newcomers(tmp_
     run(test())
 
 
+def test_room_is_made_for_all_who_wait_at_once_and_one_loads_after_the_other(tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = FakeLora()
+        adapters = registry(engine, tmp_path)
+        for number, name in enumerate("abcd"):
+            await adapters.register(name, str(write_adapter(tmp_path / name, value=number)))
+        await asyncio.gather(begun(adapters, "a"), begun(adapters, "b"))
+        engine.by_hand = True
+        uses = [Use(adapters, name) for name in "cd"]
+        await until(lambda: len(engine.pending) == 2)
+        assert engine.count("unload") == 2
+        engine.step()
+        await until(lambda: engine.count("load") == 3)
+        engine.step()
+        engine.step()
+        await until(lambda: engine.count("load") == 4)
+        engine.step()
+        for use in uses:
+            await use.begun()
+            await use.end()
+        assert engine.most_held == 2
+
+    run(test())
+
+
 def test_adapters_that_are_always_busy_starve_nobody(tmp_path: Path) -> None:
     async def test() -> None:
         engine, served = FakeLora(), dict.fromkeys("abcdef", 0)
