@@ -242,4 +242,4 @@ async def _outcome(call: Coroutine[Any, Any, None]) -> BaseException | None:
     """Make an engine call, which nothing interrupts, and return what it raised."""
     task = asyncio.ensure_future(call)
     await asyncio.wait([task])
-    return task.exception()
+    return asyncio.CancelledError() if task.cancelled() else task.exception()

@@ -447,9 +447,10 @@ def test_an_adapter_that_failed_is_tried_again_when_something_changed(tmp_path: 
     run(test())
 
 
-def test_trouble_of_the_engine_is_503_and_the_next_request_tries_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trouble", [OSError("out of file descriptors"), asyncio.CancelledError()])
+def test_trouble_of_the_engine_is_503_and_the_next_request_tries_again(tmp_path: Path, trouble: BaseException) -> None:
     async def test() -> None:
-        engine = FakeLora(refuse=lambda _: OSError("out of file descriptors"))
+        engine = FakeLora(refuse=lambda _: trouble)
         adapters = registry(engine, tmp_path)
         await adapters.register("a", str(write_adapter(tmp_path / "a")))
         assert (await refused(begun(adapters, "a"))).status == 503
