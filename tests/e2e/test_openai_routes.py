@@ -116,7 +116,7 @@ def test_version_and_health_are_told(api: Client) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/adapters", "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/sleep", "/wake_up", "/is_sleeping", "/pause",
+    ["/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/sleep", "/wake_up", "/is_sleeping", "/pause",
      "/resume", "/reset_prefix_cache", "/reset_mm_cache", "/collective_rpc", "/server_info", "/start_profile",
      "/stop_profile", "/inference/v1/generate", "/inference/v1/abort_requests", "/update_weights", "/scale_elastic_ep",
      "/docs", "/redoc", "/openapi.json", "//sleep", "/v1/../sleep", "/%73leep",
