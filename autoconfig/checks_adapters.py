@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from autoconfig.adapters import PlannedAdapter
+from autoconfig.adapters import PlannedAdapter, taken_by_vllm
 from autoconfig.errors import BadValueError, ConfigError, ContradictionError, RefusedError
 from autoconfig.options import table
 from autoconfig.values import Value
@@ -45,7 +45,7 @@ def _slots(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Itera
         yield ContradictionError(
             f"{held} is less than {slots}: an adapter in a batch is in RAM as well. Set at least {slots.value}."
         )
-    taken = len(values["default_mm_loras"].value or ()) if "default_mm_loras" in values else 0
+    taken = taken_by_vllm({name: value.value for name, value in values.items()})
     if taken >= slots.value:
         yield ContradictionError(f"{slots} leaves no place beside those of {values['default_mm_loras']}. Set more.")
         return

@@ -1,9 +1,11 @@
 """Keeps every figure of a comparison as JSON and shows the ratios as a Markdown table, with what they came from."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.cells import Cell
 from benchmarks.stats import Figures, ratio
@@ -29,8 +31,8 @@ class Measured:
     figures: Figures
 
 
-def save(path: Path, described: dict[str, str], measured: list[Measured]) -> None:
-    """Write every figure taken so far."""
+def save(path: Path, described: dict[str, str], measured: Sequence[Any]) -> None:
+    """Write every figure taken so far; `measured` are dataclasses, of this comparison or another."""
     path.write_text(json.dumps({"run": described, "measured": [asdict(one) for one in measured]}, indent=1) + "\n")
 
 

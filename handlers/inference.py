@@ -20,7 +20,6 @@ from handlers.exchange import Exchange
 from handlers.formatters.custom_handle import CustomHandle
 from handlers.formatters.formatting import Formatters, RequestContext
 from handlers.formatters.scripts import Scripts
-from handlers.formatters.user_functions import Function
 from handlers.invocations import EngineCall, Invocations
 from handlers.model_list import ModelList
 from handlers.reply import Reply
@@ -164,8 +163,10 @@ class Inference:
         scripts = lease.scripts.over(self._script) if lease.scripts else self._script
         if scripts is not None and (request.route.kind == "invocations" or exchange.path in _FORMATTED):
             context = _context(exchange, request, lease)
-            if scripts.handle and await self._handle(scripts.handle).answer(exchange, request.body, context):
-                return
+            if scripts.handle:
+                handle = CustomHandle(scripts.handle, self._script_options)
+                if await handle.answer(exchange, request.body, context):
+                    return
             formatters = Formatters(scripts, self._tokenizer, context)
             request = await self._formatted(exchange, request, formatters)
         if request.refusal:
@@ -201,9 +202,6 @@ class Inference:
             return request
         text = orjson.dumps(payload)
         return request._replace(payload=screening.parse_object(text), text=text, refusal=None)
-
-    def _handle(self, function: Function) -> CustomHandle:
-        return CustomHandle(function, self._script_options)
 
     def _names_other(self, model: Any) -> bool:
         """Tell whether a body names something else than the base model, which its header or `adapters` overruled."""

@@ -14,8 +14,9 @@ from pathlib import Path
 from benchmarks import tiny_model
 from benchmarks.adapters import files, phases
 from benchmarks.adapters.arms import OURS, PLAIN, Up, ours, plain
-from benchmarks.adapters.page import Measured, markdown, save
+from benchmarks.adapters.page import Measured, markdown
 from benchmarks.load import LoadError
+from benchmarks.report import save
 from benchmarks.servers import ServerError, running
 from benchmarks.surroundings import surroundings
 

@@ -1,8 +1,6 @@
-"""The figures of both servers, turn by turn, into JSON and into one Markdown table for each phase."""
+"""The figures of both servers, turn by turn, into one Markdown table for each phase."""
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.adapters.phases import Figures
@@ -24,11 +22,6 @@ class Measured:
     """The turn of the other server it is compared with."""
     server: str
     figures: Figures
-
-
-def save(path: Path, described: dict[str, str], measured: list[Measured]) -> None:
-    """Write every figure taken so far."""
-    path.write_text(json.dumps({"run": described, "measured": [asdict(one) for one in measured]}, indent=1) + "\n")
 
 
 def markdown(described: dict[str, str], measured: list[Measured], ours: str, theirs: str) -> str:

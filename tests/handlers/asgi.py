@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -156,6 +156,19 @@ class Request:
             self.response.chunks.append(message["body"])
 
 
+def scope_of(method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ASGI scope a front end makes of a request line and its headers."""
+    path, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+    }
+
+
 @asynccontextmanager
 async def in_progress(
     app: Application,
@@ -167,18 +180,10 @@ async def in_progress(
 ) -> AsyncIterator[Request]:
     """Start a request and yield it while it runs; on leaving, wait for its end."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    given = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    path, _, query = path.partition("?")
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
-    }
     request = Request(raw, complete)
-    task = asyncio.create_task(app(scope, request.receive, request.send))
+    task = asyncio.create_task(
+        app(scope_of(method, path, {"content_type": "application/json"} | headers), request.receive, request.send)
+    )
     await asyncio.sleep(0.01)
     yield request
     await asyncio.wait_for(task, LONG_SECONDS)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from starlette.types import Message
@@ -14,7 +14,7 @@ from handlers import routes
 from handlers.adapters.routes import AdapterRoutes
 from handlers.errors import RequestError
 from handlers.exchange import Exchange
-from tests.handlers.asgi import Response
+from tests.handlers.asgi import Response, scope_of
 from tests.handlers.lora import FakeLora, registry, write_adapter
 
 ODD_NAMES = ["a/b", "a%2Fb", "100%", "..", "a.b", "ü 😀+&?#", "x/update", "n" * 256]
@@ -28,7 +28,6 @@ class Caller:
         self._routes = AdapterRoutes(registry(self.engine, root) if enabled else None, ("tiny", "org/tiny"))
 
     async def call(self, method: str, target: str, body: bytes = b"", **headers: str) -> Response:
-        path, _, query = target.partition("?")
         response = Response()
 
         async def receive() -> Message:
@@ -40,15 +39,8 @@ class Caller:
             else:
                 response.chunks.append(message["body"])
 
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": unquote(path),
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
-        }
-        assert routes.find(unquote(path)) is not None
+        scope = scope_of(method, target, headers)
+        assert routes.find(scope["path"]) is not None
         exchange = Exchange(scope, receive, send, lambda: 0.0)
         try:
             await self._routes.answer(exchange)

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.long_doc_qa.options import ARMS, parse
 from benchmarks.tiny_model import _tokenizer
+from tests.benchmarks.long_doc_qa.streamed import streamed
 
 METRICS = b"""# TYPE vllm:cache_config_info gauge
 vllm:cache_config_info{block_size="16",num_gpu_blocks="10"} 1.0
@@ -32,11 +33,7 @@ class Remembering(BaseHTTPRequestHandler):
         prompt = tuple(body["prompt"])
         cached = len(prompt) if prompt in self.seen else 0
         self.seen.add(prompt)
-        tokens = [f"token_id:{prompt[number]}" for number in range(body["max_tokens"])]
-        logprobs = {"tokens": tokens, "top_logprobs": [{token: -0.1, "token_id:x": -2.0} for token in tokens]}
-        usage = {"prompt_tokens": len(prompt), "prompt_tokens_details": {"cached_tokens": cached}}
-        events: list[dict[str, Any]] = [{"choices": [{"logprobs": logprobs}]}, {"choices": [], "usage": usage}]
-        self._answer(b"".join(b"data: %s\n\n" % json.dumps(one).encode() for one in events) + b"data: [DONE]\n\n")
+        self._answer(streamed(prompt, body["max_tokens"], cached))
 
     def log_message(self, *_: object) -> None:
         pass

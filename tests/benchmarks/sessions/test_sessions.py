@@ -15,6 +15,7 @@ from benchmarks.long_doc_qa.documents import Workload
 from benchmarks.sessions.results import Results, checks, markdown
 from benchmarks.sessions.rounds import Round, Work, measure
 from benchmarks.tiny_model import _tokenizer
+from tests.benchmarks.long_doc_qa.streamed import streamed
 
 WORK = Work.of(Workload(2, 100, 3, 1), Workload(4, 100, 3, 2, seed=1), _tokenizer())
 OURS = "X-Amzn-SageMaker-Session-Id"
@@ -43,11 +44,7 @@ class Keeping(BaseHTTPRequestHandler):
         if name:
             self.kept[name] = prompt
         self.salts.add(body["cache_salt"])
-        tokens = [f"token_id:{prompt[number]}" for number in range(body["max_tokens"])]
-        logprobs = {"tokens": tokens, "top_logprobs": [{token: -0.1, "token_id:x": -2.0} for token in tokens]}
-        usage = {"prompt_tokens": len(prompt), "prompt_tokens_details": {"cached_tokens": cached}}
-        events: list[dict[str, Any]] = [{"choices": [{"logprobs": logprobs}]}, {"choices": [], "usage": usage}]
-        self._answer(b"".join(b"data: %s\n\n" % json.dumps(one).encode() for one in events) + b"data: [DONE]\n\n")
+        self._answer(streamed(prompt, body["max_tokens"], cached))
 
     def log_message(self, *_: object) -> None:
         pass
