@@ -83,6 +83,8 @@ class AdapterSource:
     """Its weights are loaded before the first request."""
     pin: bool = False
     """Its weights stay loaded; implies `preload`."""
+    problem: str = ""
+    """Why it could not be served when the start was planned; the operator has been told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 
-from container.console import Console
+from container.console import Console, Level
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -38,9 +38,13 @@ class Progress:
         """Say something an operator should know, without leaving the step."""
         self._line(text)
 
-    def _line(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Say something an operator should do something about, without leaving the step."""
+        self._line(text, "warning")
+
+    def _line(self, text: str, level: Level = "info") -> None:
         self._last_line = self._clock()
-        self._console.say(f"[{self.elapsed():6.1f} s] {text}")
+        self._console.say(f"[{self.elapsed():6.1f} s] {text}", level)
 
 
 def first_request(port: int, task: str, chat: bool) -> str:

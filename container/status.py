@@ -1,6 +1,6 @@
 """Turns the bytes of a child's pipes into lines, and those of its status pipe into events.
 
-An event is {"event": "phase" | "ready" | "failed", ...}, one a line.
+An event is {"event": "phase" | "notice" | "ready" | "failed", ...}, one a line.
 """
 
 import json
@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 Event = Mapping[str, Any]
-"""By "event": phase has a name, failed has a cause and the exit code that follows."""
+"""By "event": phase has a name, notice a text, failed has a cause and the exit code that follows."""
 
 
 class TextLines:

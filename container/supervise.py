@@ -163,6 +163,8 @@ class Supervisor:
         match event.get("event"):
             case "phase":
                 self._progress.step(f"{child.name}: {event.get('name')}")
+            case "notice":
+                self._progress.warn(f"{child.name}: {event.get('text')}")
             case "ready" if child.name in self._not_ready:
                 self._not_ready.discard(child.name)
                 if not self._not_ready and self._outcome is None:
@@ -189,9 +191,11 @@ class Supervisor:
     def _explain(self, child: Child, code: int) -> Outcome:
         told = self._failure.get("cause") if self._failure else None
         cause = shortened(told) if told and not is_generic(told) else self._output.cause() or told or self._ending(code)
-        when = "failed to start" if self._not_ready else "ended while serving"
         code = self._failure.get("code", code) if self._failure else code
+        if code == Exit.CONFIGURATION and told:  # then it is not the child that is at fault
+            return Outcome(Exit.CONFIGURATION, f"{cause} (log: {self._output.log_file})")
         kind = Exit.CONFIGURATION if code == Exit.CONFIGURATION else Exit.ENGINE
+        when = "failed to start" if self._not_ready else "ended while serving"
         return Outcome(kind, f"the {child.name} {when}: {cause} (its log: {self._output.log_file})")
 
     def _ending(self, code: int) -> str:

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from autoconfig.settings import WorkerPlan
+from autoconfig.settings import AdapterSettings, WorkerPlan
 from handlers.adapters.metrics import AdapterMetrics
 from handlers.adapters.registry import Adapters
 from handlers.adapters.routes import AdapterRoutes
@@ -62,6 +62,8 @@ class Assembly:
     """The application, and what runs beside it."""
 
     app: Application
+    notices: tuple[str, ...] = ()
+    """What the operator should know of the start, a line each."""
     _beside: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -85,11 +87,12 @@ async def assemble(
     Raises:
         ScriptError: the base model's `handle` failed on its first, empty call.
     """
-    adapters = None
+    adapters, notices = None, []
     if plan.adapters:
         adapters = Adapters(plan.adapters, engine, plan.model_names, prepared.weights)
         registry.register(AdapterMetrics(adapters))
         await adapters.start()
+        notices = list(_failed(adapters, plan.adapters))
     options = {**plan.script_options, "model_id": plan.model, "model_dir": str(Path(plan.script).parent)}
     if prepared.script and prepared.script.handle:
         await CustomHandle(prepared.script.handle, options).start()
@@ -103,9 +106,17 @@ async def assemble(
     cache = CacheMetrics(registry, plan.cache, connected=tiers) if plan.cache else None
     metrics = RequestMetrics(registry, plan.serving.max_concurrent_requests, cache)
     assembly = Assembly(
-        Application(engine, plan.serving, inference, AdapterRoutes(adapters, plan.model_names), metrics)
+        Application(engine, plan.serving, inference, AdapterRoutes(adapters, plan.model_names), metrics), tuple(notices)
     )
     assembly.beside(prepared.sessions.keep())
     if affinity:
         assembly.beside(affinity.run())
     return assembly
+
+
+def _failed(adapters: Adapters, settings: AdapterSettings) -> Iterator[str]:
+    """Tell of the adapters that failed for what nobody could know before the engine was there."""
+    told = {source.name for source in settings.sources if source.problem}
+    for adapter in adapters.page()[0]:
+        if adapter.state == "failed" and adapter.name not in told:
+            yield f"the adapter {adapter.name} ({adapter.src}) cannot be loaded: {adapter.reason}"

@@ -2,7 +2,7 @@
 
     python -m handlers.server RUN_DIRECTORY/launch-plan.json
 
-Reports to the supervisor on the descriptor LMI_STATUS_FD, one JSON object a line: phase, ready, failed.
+Reports to the supervisor as it goes: handlers/status.py.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import orjson
 import uvicorn
 import uvloop
 
@@ -27,6 +26,7 @@ from handlers import cache
 from handlers.assembly import Preparation, assemble
 from handlers.errors import EngineRefusedError, ScriptError, SessionsError, one_line
 from handlers.log_format import configure
+from handlers.status import Status
 
 STOPPED, BAD_CONFIGURATION, ENGINE_FAILED = 0, 2, 4
 _CHECK_SECONDS = 0.5
@@ -34,29 +34,6 @@ _LAST_REPLIES_SECONDS = 1.0
 """What requests in flight get to be told of an engine's death before the process ends (the contract allows 5 s)."""
 _PR_SET_PDEATHSIG = 1
 logger = logging.getLogger("lmi")
-
-
-class Status:
-    """The line to the supervisor; silent where there is none."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-
-    def phase(self, name: str) -> None:
-        """Tell what the start is busy with."""
-        self._write({"event": "phase", "name": name})
-
-    def ready(self) -> None:
-        """Tell that requests are answered from now on."""
-        self._write({"event": "ready"})
-
-    def failed(self, cause: str, code: int) -> None:
-        """Tell in one line why this process is about to exit with `code`."""
-        self._write({"event": "failed", "cause": cause, "code": code})
-
-    def _write(self, event: dict[str, str | int]) -> None:
-        if self._descriptor is not None:
-            os.write(self._descriptor, orjson.dumps(event) + b"\n")
 
 
 class _Server(uvicorn.Server):
@@ -123,6 +100,8 @@ async def serve(
         status.phase("reading the adapters")
     settings = plan.serving
     assembly = await assemble(plan, prepared, loaded, REGISTRY, tiers=loaded.tiers is not None)
+    for text in assembly.notices:
+        status.notice(text)
     app = assembly.app
     config = uvicorn.Config(
         app,
@@ -194,5 +173,4 @@ def _exit(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _descriptor = os.environ.get("LMI_STATUS_FD")
-    _exit(main(sys.argv[1:], Status(int(_descriptor) if _descriptor else None)))
+    _exit(main(sys.argv[1:], Status.of(os.environ)))

@@ -76,9 +76,15 @@ sys.exit(4)
     assert "failed to start: ValueError: the model does not fit" in supervise(worker).end()[1]
 
 
-def test_bad_user_code_ends_with_2(supervise: Supervise) -> None:
+def test_bad_user_code_ends_with_2_and_is_not_said_to_be_the_engines_fault(supervise: Supervise) -> None:
     code, said = supervise('tell(event="failed", cause="model.py:3: no such name", code=2)\nsys.exit(2)\n').end()
-    assert (code, "model.py:3: no such name" in said) == (2, True)
+    assert (code, said.startswith("model.py:3: no such name (log: ")) == (2, True)
+
+
+def test_what_the_worker_wants_known_is_told_while_it_starts(supervise: Supervise) -> None:
+    server = supervise('tell(event="notice", text="the adapter law cannot be loaded: why")\n' + READY + WAIT)
+    assert server.read_until("cannot be loaded").endswith("s] engine: the adapter law cannot be loaded: why\n")
+    server.read_until("READY")
 
 
 def test_what_killed_a_worker_is_said(supervise: Supervise) -> None:

@@ -77,6 +77,21 @@ def test_the_operators_adapters_are_loaded_before_the_first_request_and_a_bad_on
     assert told == [2, 1, 1]
 
 
+def test_only_what_nobody_could_know_before_is_told_of_a_bad_adapter(tmp_path: Path) -> None:
+    (write_adapter(tmp_path / "script") / "model.py").write_text("import nowhere")
+    known = AdapterSource("known", str(tmp_path / "absent"), problem="there is no such directory")
+    settings = AdapterSettings(2, 2, 16, (), (AdapterSource("script", str(tmp_path / "script"), preload=True), known))
+
+    async def notices() -> tuple[str, ...]:
+        given = plan(tmp_path, adapters=settings)
+        assembly = await assemble(given, Preparation.of(given), echoes(), CollectorRegistry(), tiers=False)
+        await assembly.close()
+        return assembly.notices
+
+    (told,) = asyncio.run(notices())
+    assert told.startswith(f"the adapter script ({tmp_path}/script) cannot be loaded: model.py:1: ModuleNotFoundError")
+
+
 def test_a_base_models_directory_is_what_adapters_are_held_against(tmp_path: Path) -> None:
     assert Preparation.of(plan(tmp_path, model=str(tmp_path))).weights == tmp_path
     assert Preparation.of(plan(tmp_path)).weights is None

@@ -1,0 +1,42 @@
+"""What the worker tells the supervisor: one JSON object a line, on the descriptor LMI_STATUS_FD.
+
+An event is {"event": "phase" | "notice" | "ready" | "failed", ...}; container/status.py reads them.
+"""
+
+import os
+from collections.abc import Mapping
+
+import orjson
+
+
+class Status:
+    """The line to the supervisor; silent where there is none."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> "Status":
+        """Open the line that the supervisor named."""
+        descriptor = environ.get("LMI_STATUS_FD")
+        return cls(int(descriptor) if descriptor else None)
+
+    def phase(self, name: str) -> None:
+        """Tell what the start is busy with."""
+        self._write({"event": "phase", "name": name})
+
+    def notice(self, text: str) -> None:
+        """Tell in one line what the operator should know, although the start goes on."""
+        self._write({"event": "notice", "text": text})
+
+    def ready(self) -> None:
+        """Tell that requests are answered from now on."""
+        self._write({"event": "ready"})
+
+    def failed(self, cause: str, code: int) -> None:
+        """Tell in one line why this process is about to exit with `code`."""
+        self._write({"event": "failed", "cause": cause, "code": code})
+
+    def _write(self, event: dict[str, str | int]) -> None:
+        if self._descriptor is not None:
+            os.write(self._descriptor, orjson.dumps(event) + b"\n")
