@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tests.e2e.models import HEAD_SIZE, HEADS, HIDDEN, KV_HEADS, LAYERS, Weights
@@ -52,6 +53,22 @@ def replace_weights(target: Path, seed: int, rank: int = 8, hidden: int = HIDDEN
     save_file(weights, unfinished, metadata={"format": "pt"})
     unfinished.chmod(0o644)
     unfinished.rename(target / WEIGHTS)
+
+
+def write_heavy_adapter(target: Path, base: Path, rank: int) -> Path:
+    """Write an adapter to every projection of the model in `base`; it changes nothing, only its size matters."""
+    with safe_open(base / "model.safetensors", "numpy") as model:
+        names = [name.removesuffix(".weight") for name in model.keys() if name.endswith("_proj.weight")]  # noqa: SIM118
+        shapes = {name: model.get_slice(f"{name}.weight").get_shape() for name in names}
+    weights: Weights = {}
+    for name, (width, hidden) in shapes.items():
+        weights[f"base_model.model.{name}.lora_A.weight"] = np.zeros((rank, hidden), np.float32)
+        weights[f"base_model.model.{name}.lora_B.weight"] = np.zeros((width, rank), np.float32)
+    target.mkdir(parents=True)
+    modules = sorted({name.rpartition(".")[2] for name in names})
+    (target / CONFIG).write_text(json.dumps(_config(rank) | {"target_modules": modules}))
+    save_file(weights, target / WEIGHTS, metadata={"format": "pt"})
+    return target
 
 
 def _config(rank: int) -> dict[str, Any]:

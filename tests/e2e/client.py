@@ -133,6 +133,35 @@ def pinging(api: Client) -> Iterator[list[float]]:
         pings.result()
 
 
+@contextmanager
+def streaming(api: Client, body: Json) -> Iterator[list[float]]:
+    """Have an answer streamed all the while, from before the block on, and collect how long each piece was awaited."""
+    gaps: list[float] = []
+    flows, done = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with api.http.stream("POST", "/invocations", json={**body, "stream": True}) as response:
+            assert response.status_code == 200
+            last = 0.0
+            for _ in response.iter_bytes():
+                now = time.monotonic()
+                gaps.extend([now - last] if last else [])
+                last = now
+                flows.set()
+                if done.is_set():
+                    return
+        raise AssertionError("the answer was over too soon")
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            eventually(lambda: flows.is_set() or reading.done(), "a first piece")
+            yield gaps
+        finally:
+            done.set()
+        reading.result()
+
+
 def http_request(method: str, path: str, content: bytes, headers: dict[str, str], version: str = "1.1") -> bytes:
     """Compose a request with a Content-Length, byte for byte."""
     lines = {"Host": "localhost", "Content-Length": str(len(content)), **headers}

@@ -21,12 +21,13 @@ from tests.e2e.scripts import write_model_with_adapters
 from tests.e2e.server import ROOT, Server, clean_environment, forgetful_engine, free_port
 
 T = TypeVar("T")
-SERVERS = ("tiny", "lora", "brief", "cached", "embedder", "isolated", "smollm")
+SERVERS = ("tiny", "lora", "brief", "cached", "embedder", "isolated", "smollm", "roomy")
 MAX_REQUEST_MIB = 32
 MAX_CONCURRENT = 80
 PREDICT_SECONDS = 20
 SESSION_SECONDS, BRIEF_SECONDS = 600.0, 15.0
 GPU_SLOTS, CPU_SLOTS = 2, 4
+HEAVY_RANK = 256
 _seeds = count(1)
 
 
@@ -254,6 +255,20 @@ def smollm(engines: Engines, place: Path) -> Server:
         return Server.start(place / "smollm", [], environment, 8080)
 
     return engines.use("smollm", start)
+
+
+@pytest.fixture
+def roomy(engines: Engines, place: Path, yard: Path) -> Server:
+    """The embedded model once more, with room for an adapter of several hundred megabytes: computing takes longer."""
+
+    def start() -> Server:
+        port = free_port()
+        environment = clean_environment(
+            OPTION_ENABLE_LORA="true", OPTION_MAX_LORA_RANK=str(HEAVY_RANK), OPTION_ADAPTER_ROOTS=str(yard)
+        )
+        return Server.start(place / "roomy", ["serve", "--port", str(port)], environment, port)
+
+    return engines.use("roomy", start)
 
 
 @pytest.fixture
