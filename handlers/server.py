@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -21,17 +20,11 @@ from typing import NoReturn
 import uvicorn
 import uvloop
 
-from autoconfig.settings import CacheSettings, WorkerPlan
-from handlers import cache
-from handlers.assembly import Preparation, assemble
-from handlers.errors import EngineRefusedError, ScriptError, SessionsError, one_line
+from autoconfig.settings import WorkerPlan
+from handlers import start
 from handlers.log_format import configure
 from handlers.status import Status
 
-STOPPED, BAD_CONFIGURATION, ENGINE_FAILED = 0, 2, 4
-_CHECK_SECONDS = 0.5
-_LAST_REPLIES_SECONDS = 1.0
-"""What requests in flight get to be told of an engine's death before the process ends (the contract allows 5 s)."""
 _PR_SET_PDEATHSIG = 1
 logger = logging.getLogger("lmi")
 
@@ -60,49 +53,18 @@ def main(arguments: list[str], status: Status) -> int:
     try:
         listener = bind(plan.host, plan.port)
     except OSError as error:
-        return _fail(status, f"cannot listen on {plan.host}:{plan.port}: {error.strerror}", BAD_CONFIGURATION)
+        return _fail(status, f"cannot listen on {plan.host}:{plan.port}: {error.strerror}", start.BAD_CONFIGURATION)
     try:
-        if plan.script:
-            status.phase("running model.py")
-        prepared = Preparation.of(plan)
-        status.phase("importing vLLM")
-        from handlers import engine  # seconds of imports, after all that can be known to be wrong before
-
-        namespace = engine.parse(plan.engine_arguments)
-        tiers = plan.cache
-        if tiers:
-            if cache.read_status(tiers).state != "up":
-                status.phase("waiting for the cache server")
-            if reason := cache.wait(tiers):
-                engine.without_tiers(namespace, reason)
-                tiers = None
-        code: int = uvloop.run(serve(plan, namespace, tiers, prepared, listener, status))
+        code: int = uvloop.run(serve(start.prepare(plan, status), listener, status))
         return code
-    except (EngineRefusedError, ScriptError, SessionsError) as error:
-        return _fail(status, str(error), BAD_CONFIGURATION)
-    except Exception as error:  # the boundary of the process: the traceback is in the log, one line goes up
-        logger.exception("the engine failed to start")
-        return _fail(status, one_line(f"{type(error).__name__}: {error}"), ENGINE_FAILED)
+    except Exception as error:  # noqa: BLE001 - the boundary of the process
+        return _fail(status, *start.failure(error))
 
 
-async def serve(
-    plan: WorkerPlan, namespace: Namespace, tiers: CacheSettings | None, prepared: Preparation,
-    listener: socket.socket, status: Status,
-) -> int:  # fmt: skip
+async def serve(prepared: start.Prepared, listener: socket.socket, status: Status) -> int:
     """Load the model, answer requests, and stop on SIGTERM (drained) or when the engine dies."""
-    from prometheus_client import REGISTRY
-
-    from handlers import engine
-
-    status.phase("loading the model")
-    loaded = await engine.start(namespace, tiers, prepared.affinity.seen if prepared.affinity else None)
-    if plan.adapters and plan.adapters.sources:
-        status.phase("reading the adapters")
-    settings = plan.serving
-    assembly = await assemble(plan, prepared, loaded, REGISTRY, tiers=loaded.tiers is not None)
-    for text in assembly.notices:
-        status.notice(text)
-    app = assembly.app
+    loaded = await start.load(prepared, status)
+    app, engine, settings = loaded.assembly.app, loaded.engine, prepared.plan.serving
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -126,22 +88,22 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not serving.done() and not loaded.dead():
-        await asyncio.wait([serving], timeout=_CHECK_SECONDS)
+    while not serving.done() and not engine.dead():
+        await asyncio.wait([serving], timeout=start.CHECK_SECONDS)
     if not serving.done():
-        loop.call_later(_LAST_REPLIES_SECONDS / 2, app.end_all)  # who waits for anything but the engine
+        loop.call_later(start.LAST_REPLIES_SECONDS / 2, app.end_all)  # who waits for anything but the engine
         return await _after_death(server, serving, status)
-    await assembly.close()
-    await loaded.shutdown()
-    return STOPPED
+    await loaded.assembly.close()
+    await engine.shutdown()
+    return start.STOPPED
 
 
 async def _after_death(server: uvicorn.Server, serving: "asyncio.Task[None]", status: Status) -> int:
     """Let callers read their errors for a moment, then give the process up: only a restart helps."""
-    status.failed("the engine process died", ENGINE_FAILED)
-    await asyncio.wait([serving], timeout=_LAST_REPLIES_SECONDS)
+    status.failed("the engine process died", start.ENGINE_FAILED)
+    await asyncio.wait([serving], timeout=start.LAST_REPLIES_SECONDS)
     server.force_exit = server.should_exit = True
-    return ENGINE_FAILED
+    return start.ENGINE_FAILED
 
 
 def bind(host: str, port: int) -> socket.socket:

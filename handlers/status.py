@@ -1,8 +1,9 @@
-"""What the worker tells the supervisor: one JSON object a line, on the descriptor LMI_STATUS_FD.
+"""What the worker tells the supervisor: one JSON object a line, on a descriptor it inherits or a FIFO it opens.
 
-An event is {"event": "phase" | "notice" | "ready" | "failed", ...}; container/status.py reads them.
+An event is {"event": "phase" | "notice" | "ready" | "drained" | "failed", ...}; container/status.py reads them.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
 
@@ -17,9 +18,15 @@ class Status:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Status":
-        """Open the line that the supervisor named."""
-        descriptor = environ.get("LMI_STATUS_FD")
-        return cls(int(descriptor) if descriptor else None)
+        """Open the line that the supervisor named: LMI_STATUS_FD, or LMI_STATUS_PIPE where Java lies between."""
+        if descriptor := environ.get("LMI_STATUS_FD"):
+            return cls(int(descriptor))
+        if fifo := environ.get("LMI_STATUS_PIPE"):
+            with contextlib.suppress(OSError):  # nobody reads it
+                number = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+                os.set_blocking(number, True)
+                return cls(number)
+        return cls(None)
 
     def phase(self, name: str) -> None:
         """Tell what the start is busy with."""
@@ -33,10 +40,15 @@ class Status:
         """Tell that requests are answered from now on."""
         self._write({"event": "ready"})
 
+    def drained(self) -> None:
+        """Tell that nothing is in flight any more, and nothing new is taken."""
+        self._write({"event": "drained"})
+
     def failed(self, cause: str, code: int) -> None:
         """Tell in one line why this process is about to exit with `code`."""
         self._write({"event": "failed", "cause": cause, "code": code})
 
     def _write(self, event: dict[str, str | int]) -> None:
         if self._descriptor is not None:
-            os.write(self._descriptor, orjson.dumps(event) + b"\n")
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._descriptor, orjson.dumps(event) + b"\n")
