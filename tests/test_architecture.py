@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "autoconfig": (),
     "benchmarks": (),
     "container": ("autoconfig",),
-    "handlers": ("autoconfig.settings",),
+    "handlers": ("autoconfig.lora", "autoconfig.settings"),
 }
 # Which files may import a library that only they should depend on.
 ONLY_IN = {

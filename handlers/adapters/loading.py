@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from handlers.adapters import files as adapter_files
-from handlers.adapters.files import AdapterFiles, Demands
+from autoconfig.lora import files as adapter_files
+from autoconfig.lora.errors import UnusableAdapterError
+from autoconfig.lora.files import AdapterFiles, Demands
 from handlers.adapters.registration import Registration
 from handlers.adapters.slots import Slots
+from handlers.adapters.source import locate
 from handlers.adapters.weights import Weights
 from handlers.errors import AdapterRefusedError, HandlerError, RequestError, public
 from handlers.formatters import scripts
@@ -195,9 +197,12 @@ def look(registration: Registration, demands: Demands) -> AdapterFiles:
         OSError: a file cannot be read.
     """
     registration.seen = ()
-    directory = registration.roots.locate(registration.src)
+    directory = locate(registration.src, registration.roots)
     registration.seen = adapter_files.signature(directory)
-    return demands.check(directory, registration.roots)
+    try:
+        return demands.check(directory, registration.roots)
+    except UnusableAdapterError as error:
+        raise AdapterRefusedError(str(error)) from None
 
 
 def _prepare(registration: Registration, demands: Demands) -> _Prepared:
@@ -210,6 +215,6 @@ def _prepare(registration: Registration, demands: Demands) -> _Prepared:
 def _changed(registration: Registration) -> bool:
     """Tell whether an adapter's files have changed since they were last looked at."""
     try:
-        return adapter_files.signature(registration.roots.locate(registration.src)) != registration.seen
+        return adapter_files.signature(locate(registration.src, registration.roots)) != registration.seen
     except RequestError:
         return registration.seen != ()

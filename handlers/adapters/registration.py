@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
-from handlers.adapters.files import AdapterFiles, Signature
-from handlers.adapters.source import Roots
+from autoconfig.lora.files import AdapterFiles, Signature
+from autoconfig.lora.source import Roots
 from handlers.adapters.weights import Weights
 from handlers.errors import RequestError
 from handlers.formatters.scripts import Scripts

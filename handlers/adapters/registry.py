@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoconfig.lora.files import Demands
+from autoconfig.lora.shapes import BaseShapes
+from autoconfig.lora.source import ANYWHERE, Roots
 from autoconfig.settings import AdapterSettings, AdapterSource
 from handlers.adapters.catalogue import Catalogue, check_text
-from handlers.adapters.files import Demands
 from handlers.adapters.loading import Loader, look, reason
 from handlers.adapters.registration import Adapter, Registration
-from handlers.adapters.shapes import BaseShapes
 from handlers.adapters.slots import Slots
-from handlers.adapters.source import ANYWHERE, Roots
 from handlers.adapters.weights import AdapterCounts, Weights
 from handlers.engine_port import LoraEngine
 from handlers.errors import AdapterRefusedError, HandlerError, RequestError
@@ -52,7 +52,7 @@ class Adapters:
         self._settings = settings
         self._weights_directory = weights_directory
         self._roots = Roots(settings.roots)
-        self._demands = Demands(settings.max_rank, BaseShapes())
+        self._demands = Demands(settings.max_rank)
         self._slots = Slots(engine, settings.slots, settings.cpu_slots, clock)
         self._loader = Loader(self._slots)
         self._catalogue = Catalogue(model_names, settings.slots)

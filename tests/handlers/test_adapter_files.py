@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handlers.adapters import files as adapter_files
-from handlers.adapters.files import AdapterFiles, Demands
-from handlers.adapters.shapes import BaseShapes
-from handlers.adapters.source import ANYWHERE, Roots
-from handlers.errors import AdapterRefusedError, RequestError
+from autoconfig.lora import files as adapter_files
+from autoconfig.lora.errors import UnusableAdapterError
+from autoconfig.lora.files import AdapterFiles, Demands
+from autoconfig.lora.shapes import BaseShapes
+from autoconfig.lora.source import ANYWHERE, Roots
+from handlers.adapters.source import locate
+from handlers.errors import RequestError
 from tests.handlers.lora import HIDDEN, MODULE, write_adapter, write_base, write_weights
 from tests.timing import assert_within, seconds_of
 
@@ -25,7 +27,7 @@ def check(directory: Path, base: Path | None = None, max_rank: int = 16, roots: 
 
 
 def refusal(directory: Path, base: Path | None = None) -> str:
-    with pytest.raises(AdapterRefusedError) as refused:
+    with pytest.raises(UnusableAdapterError) as refused:
         check(directory, base)
     return str(refused.value)
 
@@ -232,7 +234,7 @@ def test_a_directory_is_found_by_path_and_by_file_url(tmp_path: Path) -> None:
     adapter, roots = write_adapter(tmp_path / "a b"), Roots((str(tmp_path),))
     url = f"{tmp_path}/a%20b"
     for src in (str(adapter), f"{adapter}/", f"file://{url}", f"file://localhost{url}", f"{tmp_path}/x/../a b"):
-        assert roots.locate(src) == str(adapter)
+        assert locate(src, roots) == str(adapter)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_a_src_that_may_not_be_read_is_refused(tmp_path: Path, src: str, status:
     (root / "loop").symlink_to(root / "loop")
     (root / "file").touch()
     with pytest.raises(RequestError) as refused:
-        Roots((str(root),)).locate(src.replace("{root}", str(root)))
+        locate(src.replace("{root}", str(root)), Roots((str(root),)))
     assert refused.value.status == status
     assert refused.value.message.startswith(message.replace("{root}", str(root))[:150])
 
@@ -276,7 +278,7 @@ def test_a_root_that_is_a_link_itself_is_a_root_under_both_names(tmp_path: Path)
     adapter = write_adapter(tmp_path / "real" / "a")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     roots = Roots((str(tmp_path / "link"),))
-    assert roots.locate(str(tmp_path / "link" / "a")) == roots.locate(str(adapter)) == str(adapter)
+    assert locate(str(tmp_path / "link" / "a"), roots) == locate(str(adapter), roots) == str(adapter)
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "model.py"])
@@ -285,7 +287,7 @@ def test_a_file_that_is_a_link_to_outside_is_not_read(tmp_path: Path, name: str)
     (outside / "model.py").touch()
     (adapter / name).unlink(missing_ok=True)
     (adapter / name).symlink_to(outside / name)
-    with pytest.raises(AdapterRefusedError) as refused:
+    with pytest.raises(UnusableAdapterError) as refused:
         check(adapter, roots=Roots((str(tmp_path / "root"),)))
     assert str(refused.value) == f"{name} is a link to outside the directories of adapters"
     assert check(adapter).rank == 4

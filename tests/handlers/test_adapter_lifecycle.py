@@ -20,8 +20,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from handlers.adapters import files as adapter_files
-from handlers.adapters.files import AdapterFiles
+from autoconfig.lora import files as adapter_files
+from autoconfig.lora.files import AdapterFiles
 from handlers.adapters.loading import key_of
 from handlers.adapters.registry import Lease
 from handlers.errors import AdapterRefusedError, RequestError

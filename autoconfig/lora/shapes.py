@@ -9,11 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handlers.adapters import safetensors_header
-from handlers.adapters.peft_config import PeftConfig
-from handlers.adapters.safetensors_header import HeaderError, Tensor
-from handlers.errors import AdapterRefusedError
+import orjson
 
+from autoconfig.lora import safetensors_header
+from autoconfig.lora.errors import HeaderError, UnusableAdapterError
+from autoconfig.lora.peft_config import PeftConfig
+from autoconfig.lora.safetensors_header import Tensor
+
+INDEX = "model.safetensors.index.json"
 _LORA = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<kind>embedding_)?(?P<side>[AB])(?:\.weight)?")
 # Embeddings PEFT saved as they are (vLLM 0.32 passes over them), and heads of a classifier.
 _PASSED_OVER = re.compile(r".+\.(?:embed_tokens|lm_head)\.base_layer\.weight|.+\.(?:score|classifier)\.(?:weight|bias)")
@@ -36,7 +39,7 @@ class BaseShapes:
         """Read the headers of a model directory's safetensors files; what cannot be read is not known."""
         shapes: dict[str, tuple[int, ...] | None] = {}
         with suppress(OSError, HeaderError):
-            for file in sorted(directory.glob("*.safetensors")) if directory else ():
+            for file in _weights(directory) if directory else ():
                 # Mistral's own names, which no adapter uses.
                 if file.name.startswith("consolidated"):
                     continue
@@ -53,12 +56,12 @@ class BaseShapes:
         inner = _inner(module)
         if inner not in self.shapes:
             if _INDEX.search(inner) and _family(inner) in self.families:
-                raise AdapterRefusedError(f"made for another base model: this one has no {module[:120]}")
+                raise UnusableAdapterError(f"made for another base model: this one has no {module[:120]}")
             return
         known = self.shapes[inner]
         if known is not None and known != (shape[::-1] if transposed else shape):
             here, there = "x".join(map(str, known)), "x".join(map(str, shape))
-            raise AdapterRefusedError(
+            raise UnusableAdapterError(
                 f"made for another base model: {module[:120]} is {here} here, the adapter's {there}"
             )
 
@@ -67,24 +70,34 @@ def check(tensors: Mapping[str, Tensor], config: PeftConfig, base: BaseShapes) -
     """Refuse tensors that are not pairs of LoRA matrices of the configured ranks, or not for this base model.
 
     Raises:
-        AdapterRefusedError: the text names the first module that does not fit.
+        UnusableAdapterError: the text names the first module that does not fit.
     """
     pairs = _pairs(tensors)
     if not pairs:
-        raise AdapterRefusedError("it holds no LoRA weights")
+        raise UnusableAdapterError("it holds no LoRA weights")
     for (module, embedding), sides in pairs.items():
         if sides.keys() != {"A", "B"}:
-            raise AdapterRefusedError(f"{module[:120]} has no lora_{'A' if 'B' in sides else 'B'}")
+            raise UnusableAdapterError(f"{module[:120]} has no lora_{'A' if 'B' in sides else 'B'}")
         # The experts of a mixture lie in one matrix, or in one each, in ways that differ between models.
         if ".experts" in module:
             continue
         a, b = sides["A"].shape, sides["B"].shape
         if len(a) != 2 or len(b) != 2:
-            raise AdapterRefusedError(f"{module[:120]} is not a pair of matrices")
+            raise UnusableAdapterError(f"{module[:120]} is not a pair of matrices")
         if a[0] != b[1] or a[0] not in config.ranks:
             ranks = ", ".join(map(str, sorted(config.ranks)))
-            raise AdapterRefusedError(f"{module[:120]} has ranks {a[0]} and {b[1]}; its configuration says {ranks}")
+            raise UnusableAdapterError(f"{module[:120]} has ranks {a[0]} and {b[1]}; its configuration says {ranks}")
         base.check(module, (a[1], b[0]) if embedding else (b[0], a[1]), config.fan_in_fan_out and not embedding)
+
+
+def _weights(directory: Path) -> list[Path]:
+    """Return a model's safetensors files; none where some that its index names are not there yet."""
+    files = sorted(directory.glob("*.safetensors"))
+    with suppress(orjson.JSONDecodeError, FileNotFoundError, AttributeError):
+        index = orjson.loads((directory / INDEX).read_bytes())
+        if not {str(name) for name in index.get("weight_map", {}).values()} <= {file.name for file in files}:
+            return []
+    return files
 
 
 def _pairs(tensors: Mapping[str, Tensor]) -> dict[tuple[str, bool], dict[str, Tensor]]:
@@ -94,7 +107,7 @@ def _pairs(tensors: Mapping[str, Tensor]) -> dict[tuple[str, bool], dict[str, Te
         if found and name.endswith(".weight") != bool(found["kind"]):
             pairs.setdefault((found["module"], bool(found["kind"])), {})[found["side"]] = tensors[name]
         elif not _PASSED_OVER.fullmatch(name):
-            raise AdapterRefusedError(f"it holds {name[:120]}, which is not a LoRA weight")
+            raise UnusableAdapterError(f"it holds {name[:120]}, which is not a LoRA weight")
     return pairs
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from handlers.errors import HandlerError
+from autoconfig.lora.errors import HeaderError
 
 MAX_HEADER_BYTES = 64 * 1024 * 1024
 """An adapter of 128 experts in 60 layers needs about 7 MB; the format itself allows 100 MB."""
@@ -35,10 +35,6 @@ _BITS = {
     "U64": 64,
     "C64": 64,
 }
-
-
-class HeaderError(HandlerError):
-    """A file that is no whole safetensors file; the text says why, without naming it."""
 
 
 @dataclass(frozen=True, slots=True)

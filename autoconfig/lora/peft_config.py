@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from handlers.errors import AdapterRefusedError
+from autoconfig.lora.errors import UnusableAdapterError
 
 FILE = "adapter_config.json"
 MAX_BYTES = 4 * 1024 * 1024
@@ -40,57 +40,54 @@ class PeftConfig:
         return max(self.ranks)
 
     @classmethod
-    def parse(cls, text: bytes, max_rank: int) -> "PeftConfig":
+    def parse(cls, text: bytes) -> "PeftConfig":
         """Read the file's text.
 
         Raises:
-            AdapterRefusedError: it is not a LoRA adapter's configuration, or of a kind or rank the engine does not run.
+            UnusableAdapterError: it is not a LoRA adapter's configuration, or of a kind the engine does not run.
         """
         try:
             given = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            raise AdapterRefusedError(f"{FILE} is not valid JSON: {error}") from None
+            raise UnusableAdapterError(f"{FILE} is not valid JSON: {error}") from None
         if not isinstance(given, dict):
-            raise AdapterRefusedError(f"{FILE} is not a JSON object")
+            raise UnusableAdapterError(f"{FILE} is not a JSON object")
         _check_kind(given)
-        config = cls(_ranks(given), bool(given.get("fan_in_fan_out")))
-        if config.rank > max_rank:
-            raise AdapterRefusedError(f"its rank is {config.rank}, above option.max_lora_rank={max_rank}")
-        return config
+        return cls(_ranks(given), bool(given.get("fan_in_fan_out")))
 
 
 def _check_kind(given: dict[str, Any]) -> None:
     kind = given.get("peft_type", "LORA")
     if kind != "LORA":
-        raise AdapterRefusedError(f"its peft_type is {str(kind)[:40]}; only LORA is supported")
+        raise UnusableAdapterError(f"its peft_type is {str(kind)[:40]}; only LORA is supported")
     for field, name in _UNSUPPORTED.items():
         if given.get(field):
-            raise AdapterRefusedError(f"it uses {name}, which vLLM does not support")
+            raise UnusableAdapterError(f"it uses {name}, which vLLM does not support")
     bias = given.get("bias", "none")
     if bias != "none":
-        raise AdapterRefusedError(f"its bias is {str(bias)[:40]}; vLLM supports only none")
+        raise UnusableAdapterError(f"its bias is {str(bias)[:40]}; vLLM supports only none")
     init = given.get("init_lora_weights", True)
     if isinstance(init, str) and init.lower() not in _HARMLESS_INITS:
-        raise AdapterRefusedError(
+        raise UnusableAdapterError(
             f"init_lora_weights={init[:40]} changes the base model's weights, which vLLM does not do; "
             "convert the adapter with PEFT's path_initial_model_for_weight_conversion"
         )
     saved = given.get("modules_to_save") or []
     if not isinstance(saved, list) or not _SAVED_MODULES.issuperset(map(str, saved)):
-        raise AdapterRefusedError(f"modules_to_save holds {str(saved)[:80]}; vLLM supports only classifier and score")
+        raise UnusableAdapterError(f"modules_to_save holds {str(saved)[:80]}; vLLM supports only classifier and score")
 
 
 def _ranks(given: dict[str, Any]) -> frozenset[int]:
     """Return the ranks, having seen that the fields vLLM needs are there."""
     alpha = given.get("lora_alpha")
     if not isinstance(alpha, (int, float)) or isinstance(alpha, bool):
-        raise AdapterRefusedError(f"{FILE} has no number as lora_alpha")
+        raise UnusableAdapterError(f"{FILE} has no number as lora_alpha")
     targets = given.get("target_modules", 0)
     texts = targets if isinstance(targets, list) else [targets]
     if targets is not None and not all(isinstance(target, str) for target in texts):
-        raise AdapterRefusedError(f"{FILE} names no target_modules")
+        raise UnusableAdapterError(f"{FILE} names no target_modules")
     patterns = given.get("rank_pattern") or {}
     ranks = [given.get("r"), *(patterns.values() if isinstance(patterns, dict) else [None])]
     if not all(type(rank) is int and rank > 0 for rank in ranks):
-        raise AdapterRefusedError(f"{FILE} needs positive integers as r and in rank_pattern")
+        raise UnusableAdapterError(f"{FILE} needs positive integers as r and in rank_pattern")
     return frozenset(ranks)
