@@ -35,6 +35,7 @@ ENVIRONMENT_READERS = (
     "container/__main__.py",
     "container/cache_store.py",
     "container/prepare.py",
+    "handlers/djl.py",
     "handlers/server.py",
     "benchmarks/",
 )
