@@ -82,7 +82,8 @@ class Application:
 
     async def _answer(self, exchange: Exchange, route: routes.Route | None, scope: Scope) -> None:
         if route is None:
-            raise RequestError(404, f"{exchange.path[:100]} is not a path of this server.")
+            told = f"{exchange.path[:100]} is not a path of this server."
+            raise RequestError(404, told, paths=(exchange.path,))
         if exchange.method not in route.methods:
             error = RequestError(405, f"{exchange.method} is not allowed here.")
             allowed = ", ".join(sorted(route.methods)).encode()

@@ -10,6 +10,7 @@ HandlerError
 """
 
 import re
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 
@@ -70,15 +71,17 @@ class SessionsError(HandlerError):
 class RequestError(HandlerError):
     """A request that gets an error status instead of an answer."""
 
-    def __init__(self, status: int, message: str, param: str | None = None) -> None:
+    def __init__(self, status: int, message: str, param: str | None = None, *, paths: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.param = param
+        self.paths = paths
+        """What the message may name of this host: a path its reader wrote or may know, and this server's routes."""
 
     def body(self) -> bytes:
         """Return the error object a caller receives."""
-        return error_body(self.status, self.message, self.param)
+        return error_body(self.status, self.message, self.param, paths=self.paths)
 
 
 def retry_headers(status: int) -> tuple[tuple[bytes, bytes], ...]:
@@ -99,17 +102,25 @@ def findings(text: str) -> str:
     return "; ".join(f"{field}: {single or double}" for field, single, double in found[:_FINDINGS_SHOWN]) + "."
 
 
-def public(text: str) -> str:
-    """Make a message fit for a caller: one line, short, without paths of this host."""
-    text = _PATH.sub("<path>", one_line(text))
+def public(text: str, paths: Collection[str] = ()) -> str:
+    """Make a message fit for a caller: one line, short, without paths of this host but `paths` and what is below."""
+
+    def told(path: re.Match[str]) -> str:
+        # A path of a name with a space, or one that was cut short, is found in part.
+        known = any(path[0].startswith(one) or one.startswith(path[0]) for one in paths)
+        return path[0] if known else "<path>"
+
+    text = _PATH.sub(told, one_line(text))
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
 
-def error_body(status: int, message: str, param: str | None = None, kind: str | None = None) -> bytes:
+def error_body(
+    status: int, message: str, param: str | None = None, kind: str | None = None, paths: Collection[str] = ()
+) -> bytes:
     """Return the one shape every error has: `{"error": {"message", "type", "param", "code"}}`."""
     kind = kind or _TYPES.get(status, "InternalServerError" if status >= 500 else "BadRequestError")
     return orjson.dumps(
-        {"error": {"message": public(message), "type": kind, "param": param, "code": status}},
+        {"error": {"message": public(message, paths), "type": kind, "param": param, "code": status}},
     )
 
 

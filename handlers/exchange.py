@@ -58,6 +58,11 @@ class Exchange:
         return _text(raw) if raw else ""
 
     @property
+    def text_headers(self) -> dict[str, str]:
+        """The request's headers as text, by lower-case name."""
+        return {_text(name): _text(value) for name, value in self.headers.items()}
+
+    @property
     def raw_path(self) -> bytes:
         """The path as it came, still percent-encoded: a name in it may hold a `/`."""
         raw: bytes | None = self._scope.get("raw_path")

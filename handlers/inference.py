@@ -75,6 +75,7 @@ class Inference:
         self._adapters = extensions.adapters
         self._affinity = extensions.affinity
         self._script = extensions.script
+        self._takes_any_body = bool(self._script and (self._script.input_formatter or self._script.handle))
         self._script_options = extensions.script_options
         self._tokenizer = extensions.tokenizer
 
@@ -108,9 +109,12 @@ class Inference:
             return
         names = selection.chosen(exchange, request.payload, self._base_names)
         if names:
-            self._check_adapters(request.payload, names)
+            known = self._adapters.known if self._adapters else None
+            selection.check(names, request.payload, self._base_names, known)
         elif request.refusal and self._script is None:
             raise request.refusal
+        elif self._adapters and not self._takes_any_body:
+            selection.refuse_singular(request.payload)
         if session := await self._sessions.begin(exchange):
             self._serving(session)
             request = request._replace(session=session)
@@ -178,13 +182,6 @@ class Inference:
         if session and self._affinity:
             self._affinity.serving(session)
 
-    def _check_adapters(self, payload: dict[str, Any], names: str | tuple[str, ...]) -> None:
-        """Refuse adapters that do not exist; without any, vLLM tells of a `model` that does not."""
-        for name in {names} if isinstance(names, str) else set(names) - {selection.BASE}:
-            known = self._adapters.known(name) if self._adapters else name == payload.get("model")
-            if not known:
-                raise RequestError(404, f"The adapter `{name[:100]}` does not exist.")
-
     def _read(self, exchange: Exchange, route: Route, scope: Scope, body: bytes) -> Request:
         """Parse a request's body, or keep why it cannot be."""
         try:
@@ -214,7 +211,10 @@ class Inference:
         constrained = screening.constrained(payload)
         if constrained:
             screening.check_constraints(payload, text)
-        if key or (self._adapters and self._names_other(payload.get("model"))):
+        other = self._names_other(payload.get("model"))
+        if other and self._adapters is None:
+            raise selection.no_model(payload["model"], self._base_names)
+        if key or other:
             payload = {**payload, "model": key or self._base_name}
             payload.pop("adapters", None)
             text = orjson.dumps(payload)
@@ -227,5 +227,4 @@ class Inference:
 
 
 def _context(exchange: Exchange, request: Request, lease: Lease) -> RequestContext:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers.items()}
-    return RequestContext(headers, lease.shown, request.session, exchange.inference_id, request.body)
+    return RequestContext(exchange.text_headers, lease.shown, request.session, exchange.inference_id, request.body)

@@ -50,6 +50,8 @@ class Invocations:
         path = next((path for key, path in _BY_KEY if key in payload), None)
         if path is None and "input" in payload:
             path = "/v1/responses" if self._task == "generate" else "/v1/embeddings"
+        if path is None and payload.get("requestType") is not None:
+            raise RequestError(400, "requestType must be NEW_SESSION or CLOSE.", "requestType")
         if path is None:
             raise RequestError(400, "The body needs one of: messages, prompt, inputs, input.")
         form = stream_format(accept, self._settings.output_formatter, "sse")

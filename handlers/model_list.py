@@ -1,4 +1,4 @@
-"""vLLM's list of models with every adapter there is, loaded or not, and without the engine's names and paths."""
+"""vLLM's list of models with every adapter that can be asked for, and without the engine's names and paths."""
 
 import orjson
 
@@ -19,7 +19,8 @@ class ModelList:
         found = orjson.loads(body)
         cards = [card for card in found["data"] if not card.get("parent")]
         for adapter in self._adapters.page()[0]:
-            cards.append({**cards[0], "id": adapter.name, "root": adapter.name, "parent": cards[0]["id"]})
+            if adapter.state != "failed":
+                cards.append({**cards[0], "id": adapter.name, "root": adapter.name, "parent": cards[0]["id"]})
         return orjson.dumps({**found, "data": cards})
 
     def event(self, data: bytes) -> bytes:

@@ -4,6 +4,8 @@ The order is the contract's: an endpoint's own routing beats what a client wrote
 mean the base model wherever they stand; so does an empty one in a list. An empty string or list names nothing.
 """
 
+import difflib
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,6 +15,7 @@ from handlers.exchange import Exchange
 BASE = ""
 """The name that selects no adapter."""
 _HEADER = b"x-amzn-sagemaker-adapter-identifier"
+_LIST = "/v1/models"
 
 
 def chosen(exchange: Exchange, payload: dict[str, Any], base_names: frozenset[str]) -> str | tuple[str, ...]:
@@ -32,6 +35,41 @@ def chosen(exchange: Exchange, payload: dict[str, Any], base_names: frozenset[st
         return BASE
     asked = parse_qs(exchange.query).get("adapter", [BASE])
     return _unless_base(asked[-1], base_names)
+
+
+def check(
+    names: str | tuple[str, ...],
+    payload: dict[str, Any],
+    base_names: frozenset[str],
+    known: Callable[[str], bool] | None,
+) -> None:
+    """Refuse (404) adapters that do not exist; `known` is None where LoRA is off: a `model` may then be a script's.
+
+    What is told names no adapter but the caller's: others may be somebody else's.
+    """
+    for name in {names} if isinstance(names, str) else set(names) - {BASE}:
+        if name == payload.get("model"):
+            if known is not None and not known(name):
+                raise no_model(name, base_names, "model or adapter")
+        elif known is None:
+            reason = "LoRA is not enabled; set option.enable_lora=true"
+            raise RequestError(404, f"The adapter `{name[:100]}` does not exist: {reason}.")
+        elif not known(name):
+            raise RequestError(404, f"The adapter `{name[:100]}` does not exist.")
+
+
+def no_model(name: str, base_names: frozenset[str], kind: str = "model") -> RequestError:
+    """Return the 404 for a body's `model`, with the base model's name where it may have been meant."""
+    near = difflib.get_close_matches(name[:100], sorted(base_names - {BASE}), n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    told = f"The {kind} `{name[:100]}` does not exist; GET {_LIST} lists what there is.{hint}"
+    return RequestError(404, told, "model", paths=(_LIST, name, *near))
+
+
+def refuse_singular(payload: dict[str, Any]) -> None:
+    """Refuse (400) a body that means an adapter and would get the base model: it says `adapter`, as the query does."""
+    if payload.get("adapter") and isinstance(payload["adapter"], (str, list)):
+        raise RequestError(400, "A body names its adapter in `adapters`; `adapter` means nothing there.", "adapter")
 
 
 def _in_body(named: Any, payload: dict[str, Any], base_names: frozenset[str]) -> str | tuple[str, ...]:

@@ -22,6 +22,11 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self._known)
 
+    @property
+    def failed(self) -> int:
+        """How many could not be loaded, and will not be until something changes."""
+        return sum(bool(each.failure) for each in self._known.values())
+
     def get(self, name: str) -> Registration | None:
         """Return what a name stands for."""
         return self._known.get(name)

@@ -18,7 +18,7 @@ from handlers.adapters.registration import Registration
 from handlers.adapters.slots import Slots
 from handlers.adapters.source import locate
 from handlers.adapters.weights import Weights
-from handlers.errors import AdapterRefusedError, HandlerError, RequestError, public
+from handlers.errors import AdapterRefusedError, HandlerError, RequestError, one_line, public
 from handlers.formatters import scripts
 from handlers.formatters.scripts import Scripts
 
@@ -63,10 +63,10 @@ class Loader:
         return await self._wait(registration)
 
     def fail(self, registration: Registration, error: HandlerError | OSError) -> None:
-        """Note why an adapter cannot be loaded, in the log too."""
-        registration.failure = public(reason(error)).rstrip(".")
+        """Note why an adapter cannot be loaded, in the log too, which is the operator's."""
+        registration.failure = public(reason(error), paths=(registration.src,)).rstrip(".")
         self._slots.counts.failures += 1
-        logger.error("adapter %s cannot be loaded: %s", registration.name, registration.failure)
+        logger.error("adapter %s cannot be loaded: %s", registration.name, one_line(reason(error)))
 
     def close(self, registration: Registration | None) -> None:
         """Let nobody begin to use an adapter, where there is one; its weights leave when those who do are done."""

@@ -18,6 +18,7 @@ class AdapterMetrics(Collector):
         """Yield the gauges and counters."""
         adapters, counts = self._adapters, self._adapters.counts
         yield GaugeMetricFamily("lmi_adapters_registered", "Adapters a request may ask for.", adapters.registered)
+        yield GaugeMetricFamily("lmi_adapters_failed", "Adapters that cannot be loaded as they are.", adapters.failed)
         yield GaugeMetricFamily("lmi_adapters_loaded", "Adapters whose weights are held.", adapters.loaded)
         yield GaugeMetricFamily("lmi_adapters_waiting", "Requests that wait for their adapter.", adapters.waiting)
         yield CounterMetricFamily("lmi_adapter_loads", "Adapters loaded into the engine.", counts.loads)

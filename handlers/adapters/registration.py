@@ -10,7 +10,7 @@ from handlers.adapters.weights import Weights
 from handlers.errors import RequestError
 from handlers.formatters.scripts import Scripts
 
-State = Literal["registered", "loading", "loaded", "failed", "draining"]
+State = Literal["registered", "loading", "loaded", "failed", "draining", "unregistered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Adapter:
     """Why it failed."""
     rank: int = 0
     """0 where its files have never been good."""
+    engine_name: str = ""
+    """What vLLM's metrics and log call it; empty while it is not loaded."""
 
     @property
     def shown(self) -> str:
@@ -73,7 +75,8 @@ class Registration:
         elif self.weights is not None and self.weights.loaded:
             state = "loaded"
         rank = self.files.rank if self.files else 0
-        return Adapter(self.name, self.src, self.alias, self.preload, self.pin, state, self.failure, rank)
+        key = self.weights.key if self.weights is not None and state == "loaded" else ""
+        return Adapter(self.name, self.src, self.alias, self.preload, self.pin, state, self.failure, rank, key)
 
     def refusal(self) -> RequestError:
         """Return what a caller is told while it cannot be loaded."""

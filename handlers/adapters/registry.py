@@ -64,8 +64,13 @@ class Adapters:
 
     @property
     def registered(self) -> int:
-        """How many adapters there are."""
-        return len(self._catalogue)
+        """How many adapters a request may ask for."""
+        return len(self._catalogue) - self.failed
+
+    @property
+    def failed(self) -> int:
+        """How many cannot be loaded as their files are."""
+        return self._catalogue.failed
 
     @property
     def loaded(self) -> int:
@@ -124,7 +129,7 @@ class Adapters:
         return await self._put(self._registration(name, src, alias, preload, pin))
 
     async def remove(self, name: str) -> Adapter:
-        """Forget an adapter: nobody can ask for it from now on. Returns when its last request is done.
+        """Forget an adapter: nobody can ask for it from now on. Returns it as unregistered, its last request done.
 
         Raises:
             RequestError: 404.
@@ -138,7 +143,7 @@ class Adapters:
             await self._slots.drained(name)
         finally:
             self._catalogue.drained(told)
-        return told
+        return replace(told, state="unregistered", engine_name="")
 
     def known(self, name: str) -> bool:
         """Tell whether requests may ask for an adapter."""

@@ -5,7 +5,9 @@ before the query's. Names are taken from the path as it came, where `%2F` is not
 """
 
 import asyncio
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -24,6 +26,10 @@ _ALIAS = b"x-amzn-sagemaker-adapter-alias"
 _PATH = re.compile(rb"(?:/models/(?P<model>.+?))?/adapters(?:/(?P<name>.+?)(?P<update>/update)?)?/?")
 _MAX_QUERY_FIELDS = 100
 _BOOLEANS = {"true": True, "false": False}
+_FIELDS = ("name", "src", "preload", "pin")
+_FIELDS_OF_A_PAGE = ("limit", "next_page_token")
+_LIKENESS = 0.65
+"""From which on a field is taken for a slip: `preloaded`, `pinned`, `source`, `nextPageToken`."""
 
 Fields = dict[str, Any]
 
@@ -43,7 +49,8 @@ class AdapterRoutes:
         """
         found = _PATH.fullmatch(exchange.raw_path.partition(b"?")[0])
         if found is None:
-            raise RequestError(404, f"{exchange.path[:100]} is not a path of this server.")
+            told = f"{exchange.path[:100]} is not a path of this server."
+            raise RequestError(404, told, paths=(exchange.path,))
         if found["model"] is not None and _text(found["model"]) not in self._model_names:
             raise RequestError(404, f"The model `{_text(found['model'])[:100]}` does not exist.", "model")
         if self._adapters is None:
@@ -55,7 +62,7 @@ class AdapterRoutes:
         name = _text(found["name"] or b"")
         reads = exchange.method in ("GET", "HEAD")
         if found["update"] and exchange.method == "POST":
-            return _status(await self._update(adapters, exchange, name), "updated")
+            return await self._update(adapters, exchange, name)
         if found["update"]:
             name += "/update"
         if name and reads:
@@ -65,10 +72,10 @@ class AdapterRoutes:
         if not name and reads:
             return _page(adapters, exchange)
         if not name and exchange.method == "POST":
-            return _status(await self._register(adapters, exchange), "registered")
+            return await self._register(adapters, exchange)
         raise RequestError(405, f"{exchange.method} is not allowed here.")
 
-    async def _register(self, adapters: Adapters, exchange: Exchange) -> Adapter:
+    async def _register(self, adapters: Adapters, exchange: Exchange) -> Fields:
         given = await _given(exchange)
         name, src = _string(given, "name"), _string(given, "src")
         if not name or not src:
@@ -76,22 +83,27 @@ class AdapterRoutes:
                 400, f"The parameter {'src' if name else 'name'} is required.", "src" if name else "name"
             )
         alias, pin = exchange.header(_ALIAS), _boolean(given, "pin")
-        return await adapters.register(name, src, alias=alias, preload=_boolean(given, "preload"), pin=pin or False)
+        preload = _boolean(given, "preload")
+        adapter = await adapters.register(name, src, alias=alias, preload=preload, pin=pin or False)
+        return _status(adapter, "registered") | _ignored(given)
 
-    async def _update(self, adapters: Adapters, exchange: Exchange, name: str) -> Adapter:
+    async def _update(self, adapters: Adapters, exchange: Exchange, name: str) -> Fields:
         given = await _given(exchange)
-        return await adapters.update(
+        if _string(given, "name") not in ("", name):
+            raise RequestError(400, "An adapter keeps its name; register it under another one.", "name")
+        adapter = await adapters.update(
             name,
             src=_string(given, "src") or None,
             alias=exchange.header(_ALIAS) or None,
             preload=_boolean(given, "preload"),
             pin=_boolean(given, "pin"),
         )
+        return _status(adapter, "updated") | _ignored(given)
 
 
 async def _given(exchange: Exchange) -> Fields:
     """Return the fields of the query, and over them those of the body."""
-    query = _query(exchange)
+    query = _query(exchange, _FIELDS)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await exchange.read_body(MAX_BODY_BYTES)
@@ -105,14 +117,29 @@ async def _given(exchange: Exchange) -> Fields:
         raise RequestError(400, f"The request body is not valid JSON: {error}.") from None
     if not isinstance(fields, dict):
         raise RequestError(400, "The request body must be a JSON object.")
+    _check_names(fields, _FIELDS)
     return {**query, **fields}
 
 
-def _query(exchange: Exchange) -> Fields:
+def _query(exchange: Exchange, known: tuple[str, ...]) -> Fields:
     try:
-        return dict(parse_qsl(exchange.query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS))
+        given = dict(parse_qsl(exchange.query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS))
     except ValueError:
         raise RequestError(400, f"The query has more than {_MAX_QUERY_FIELDS} parameters.") from None
+    _check_names(given, known)
+    return given
+
+
+def _check_names(given: Iterable[str], known: tuple[str, ...]) -> None:
+    """Refuse (400) a slip of the pen; what else the platform, or a client of LMI's, may add stops nothing."""
+    for name in sorted(set(given) - set(known)):
+        if near := difflib.get_close_matches(name[:100].lower(), known, n=1, cutoff=_LIKENESS):
+            raise RequestError(400, f"There is no parameter {name[:100]}. Did you mean {near[0]}?", name[:100])
+
+
+def _ignored(given: Fields) -> Fields:
+    """Return what to tell of fields that mean nothing here."""
+    return {"ignored": ignored} if (ignored := sorted(set(given) - set(_FIELDS))) else {}
 
 
 def _string(given: Fields, name: str) -> str:
@@ -132,7 +159,7 @@ def _boolean(given: Fields, name: str) -> bool | None:
 
 
 def _page(adapters: Adapters, exchange: Exchange) -> Fields:
-    given = _query(exchange)
+    given = _query(exchange, _FIELDS_OF_A_PAGE)
     limit = _count(given, "limit", 100, 1, MAX_PAGE)
     told, rest = adapters.page(_count(given, "next_page_token", 0, 0, 2**31), limit)
     page: Fields = {"adapters": [_facts(adapter) for adapter in told]}

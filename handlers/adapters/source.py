@@ -23,13 +23,15 @@ def locate(src: str, roots: Roots) -> str:
     """
     real = roots.real(_path(src))
     if real is None:
-        raise RequestError(400, "src is outside the directories of adapters (option.adapter_roots).", "src")
+        listed = ", ".join(roots.directories)
+        told = f"src is outside the directories of adapters (option.adapter_roots adds to them): {listed}."
+        raise RequestError(400, told, "src", paths=roots.directories)
     try:
         mode = Path(real).stat().st_mode
     except OSError:
-        raise RequestError(404, f"src `{src[:200]}` does not exist.", "src") from None
+        raise RequestError(404, f"src `{src[:200]}` does not exist.", "src", paths=(src,)) from None
     if not stat.S_ISDIR(mode):
-        raise RequestError(400, f"src `{src[:200]}` is not a directory.", "src")
+        raise RequestError(400, f"src `{src[:200]}` is not a directory.", "src", paths=(src,))
     return real
 
 
@@ -46,6 +48,6 @@ def _path(src: str) -> str:
     if "\0" in path:
         raise RequestError(400, "src must not hold a NUL byte.", "src")
     if not path.startswith("/"):
-        raise RequestError(400, f"src `{src[:200]}` is not an absolute path.", "src")
+        raise RequestError(400, f"src `{src[:200]}` is not an absolute path.", "src", paths=(src,))
     # POSIX lets two leading slashes mean something else; Linux does not.
     return os.path.normpath("/" + path.lstrip("/"))

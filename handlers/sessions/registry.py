@@ -29,8 +29,12 @@ _ID = re.compile(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*")
 _KEEP_SECONDS = 5.0
 _REFUSED = {
     "expired": "The session has expired; open a new one.",
-    "unknown": "The session does not exist here: it was closed, has expired, or gave way to newer ones.",
+    "closed": "The session was closed; open a new one.",
+    "crowded out": "The session gave way to newer ones (option.max_sessions); open a new one.",
+    "unknown": "The session does not exist here, or ended long ago; open a new one.",
 }
+_ANSWERED = ("messages", "prompt", "inputs", "input", "documents", "text_1")
+"""Fields that ask for an answer."""
 logger = logging.getLogger("lmi")
 
 
@@ -52,6 +56,9 @@ class Sessions:
         if self._kept is None:
             reason = "Stateful sessions are not enabled on this server; set option.enable_stateful_sessions=true."
             raise RequestError(400, reason, "requestType")
+        if asked := next((key for key in _ANSWERED if payload.get(key)), None):
+            how = "leave that out, and send NEW_SESSION as X-Amzn-SageMaker-Session-Id for a session with an answer"
+            raise RequestError(400, f"{asked} is not answered beside a requestType; {how}.", asked)
         if payload["requestType"] == _NEW:
             session = await self._kept.open(self._now())
             exchange.reply_headers += _opened(session)
@@ -104,7 +111,8 @@ class Sessions:
 
     def _use(self, kept: "_Kept", name: str) -> None:
         if len(name) > _LONGEST_ID or not _ID.fullmatch(name):
-            raise RequestError(400, "The session id is malformed.")
+            hint = "send what is before the `;`" if ";" in name else "it is what NEW_SESSION was answered with"
+            raise RequestError(400, f"The session id is malformed: {hint}.")
         standing = kept.use(name, self._now())
         if standing != "alive":
             raise RequestError(400, _REFUSED[standing])
@@ -143,8 +151,7 @@ class _Kept:
         if standing == "alive":
             self._used.add(name)
         elif standing == "expired":
-            self.table.close(name)
-            self._ended.append(name)
+            self.expire(now)
         return standing
 
     def expire(self, now: float) -> None:

@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
-Standing = Literal["alive", "expired", "unknown"]
+Standing = Literal["alive", "expired", "closed", "crowded out", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class SessionTable:
         self._limit = limit
         self._sliding = sliding
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._ended: OrderedDict[str, Standing] = OrderedDict()
+        """How the latest of those that have ended did, as many as may be alive."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -42,10 +45,10 @@ class SessionTable:
         return session, (*ended, *self._crowded_out())
 
     def standing(self, name: str, now: float) -> Standing:
-        """Tell what a session's id is worth, without counting it as a use."""
+        """Tell what a session's id is worth, without counting it as a use; one that ended long ago is unknown."""
         session = self._sessions.get(name)
         if session is None:
-            return "unknown"
+            return self._ended.get(name, "unknown")
         return "alive" if now < session.expires_at else "expired"
 
     def use(self, name: str, now: float) -> Standing:
@@ -59,14 +62,14 @@ class SessionTable:
         return standing
 
     def close(self, name: str) -> None:
-        """Forget a session."""
-        self._sessions.pop(name, None)
+        """End a session."""
+        self._end(name, "closed")
 
     def expire(self, now: float) -> tuple[str, ...]:
-        """Forget the sessions whose time is over, and return their ids."""
+        """End the sessions whose time is over, and return their ids."""
         ended = tuple(name for name, session in self._sessions.items() if now >= session.expires_at)
         for name in ended:
-            del self._sessions[name]
+            self._end(name, "expired")
         return ended
 
     def get(self, name: str) -> Session | None:
@@ -75,4 +78,13 @@ class SessionTable:
 
     def _crowded_out(self) -> tuple[str, ...]:
         surplus = max(0, len(self._sessions) - self._limit)
-        return tuple(self._sessions.popitem(last=False)[0] for _ in range(surplus))
+        ended = tuple(islice(self._sessions, surplus))
+        for name in ended:
+            self._end(name, "crowded out")
+        return ended
+
+    def _end(self, name: str, how: Standing) -> None:
+        if self._sessions.pop(name, None):
+            self._ended[name] = how
+            if len(self._ended) > self._limit:
+                self._ended.popitem(last=False)

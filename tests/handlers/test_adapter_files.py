@@ -20,6 +20,7 @@ from tests.timing import assert_within, seconds_of
 
 Q_PROJ = MODULE.format(layer=0)
 PREFIX = f"base_model.model.{Q_PROJ}"
+OUTSIDE = "src is outside the directories of adapters (option.adapter_roots adds to them): {root}."
 
 
 def check(directory: Path, base: Path | None = None, max_rank: int = 16, roots: Roots = ANYWHERE) -> AdapterFiles:
@@ -250,10 +251,10 @@ def test_a_directory_is_found_by_path_and_by_file_url(tmp_path: Path) -> None:
         ("/a\0b", 400, "src must be a directory's path of 1 to 4096 bytes."),
         ("/" + "a" * 4096, 400, "src must be a directory's path of 1 to 4096 bytes."),
         ("adapters/a", 400, "src `adapters/a` is not an absolute path."),
-        ("/etc", 400, "src is outside the directories of adapters (option.adapter_roots)."),
-        ("{root}/../..", 400, "src is outside the directories of adapters (option.adapter_roots)."),
-        ("{root}-beside", 400, "src is outside the directories of adapters (option.adapter_roots)."),
-        ("{root}/escape/a", 400, "src is outside the directories of adapters (option.adapter_roots)."),
+        ("/etc", 400, OUTSIDE),
+        ("{root}/../..", 400, OUTSIDE),
+        ("{root}-beside", 400, OUTSIDE),
+        ("{root}/escape/a", 400, OUTSIDE),
         ("{root}/loop", 404, "src `{root}/loop` does not exist."),
         ("{root}/absent", 404, "src `{root}/absent` does not exist."),
         ("{root}/" + "n" * 300, 404, "src `{root}/" + "n" * 300),

@@ -17,6 +17,7 @@ from handlers.exchange import Exchange
 from tests.handlers.asgi import Response, scope_of
 from tests.handlers.lora import FakeLora, registry, write_adapter
 
+OUTSIDE = "src is outside the directories of adapters (option.adapter_roots adds to them): {root}."
 ODD_NAMES = ["a/b", "a%2Fb", "100%", "..", "a.b", "ü 😀+&?#", "x/update", "n" * 256]
 
 
@@ -66,12 +67,14 @@ def test_sagemaker_registers_with_query_parameters_and_reads_the_alias_back(tmp_
         target = f"/adapters?{urlencode({'name': 'opaque', 'src': src, 'preload': 'False', 'more': '1'})}"
         response = await caller.call("POST", target, x_amzn_sagemaker_adapter_alias="French")
         facts = {"name": "opaque", "src": src, "alias": "French", "preload": False, "pin": False}
-        facts |= {"state": "registered", "reason": "", "rank": 4}
-        assert (response.status, response.json()) == (200, {"status": "Adapter French registered", "adapter": facts})
+        facts |= {"state": "registered", "reason": "", "rank": 4, "engine_name": ""}
+        told = {"status": "Adapter French registered", "adapter": facts, "ignored": ["more"]}
+        assert (response.status, response.json()) == (200, told)
         assert (await caller.call("GET", "/adapters/opaque")).json() == facts
         assert (await caller.call("GET", "/adapters")).json() == {"adapters": [facts]}
         response = await caller.call("DELETE", "/adapters/opaque")
-        assert (response.status, response.json()["status"]) == (200, "Adapter French unregistered")
+        gone = {"status": "Adapter French unregistered", "adapter": facts | {"state": "unregistered"}}
+        assert (response.status, response.json()) == (200, gone)
         response = await caller.call("DELETE", "/adapters/opaque")
         assert (response.status, response.message) == (404, "The adapter `opaque` does not exist.")
 
@@ -135,11 +138,15 @@ def test_a_name_may_hold_anything_printable(tmp_path: Path, name: str) -> None:
         ({"name": "a", "src": "/a", "preload": 1}, {}, 400, "preload must be true or false."),
         ([], {}, 400, "The request body must be a JSON object."),
         (None, {"name": "a", "src": "s3://b/a"}, 400, "A src of s3: is not fetched; give a local directory."),
-        (None, {"name": "a", "src": "/etc"}, 400, "src is outside the directories of adapters"),
+        (None, {"name": "a", "src": "/etc"}, 400, "src is outside the directories of adapters (option.adapter_roots "),
+        (None, {"name": "a", "src": "/srv/a/b"}, 400, OUTSIDE),
+        (None, {"name": "a", "src": "b/a"}, 400, "src `b/a` is not an absolute path."),
+        (None, {"name": "a", "src": "/a", "preloaded": "1"}, 400, "There is no parameter preloaded. Did you mean pre"),
+        ({"name": "a", "Source": "/a"}, {}, 400, "There is no parameter Source. Did you mean src?"),
         (None, {"name": "tiny", "src": "/etc"}, 400, "`tiny` is the name of the base model."),
         (None, {"name": "a\nb", "src": "/etc"}, 400, "name must be 1 to 256 characters"),
         (None, {f"p{n}": "" for n in range(101)}, 400, "The query has more than 100 parameters."),
-        (None, {"name": "a", "src": "{root}/absent"}, 404, "src `<path>` does not exist."),
+        (None, {"name": "a", "src": "{root}/absent"}, 404, "src `{root}/absent` does not exist."),
         (None, {"name": "a", "src": "{root}", "pin": "true", "preload": "false"}, 400, "pin=true needs preload=true"),
         (None, {"name": "a", "src": "{root}"}, 400, "The adapter `a` cannot be used: it has no adapter_config.json."),
     ],
@@ -150,7 +157,8 @@ def test_what_cannot_be_registered_is_refused(
     async def test(caller: Caller) -> None:
         given = {name: value.replace("{root}", str(tmp_path)) for name, value in query.items()}
         response = await caller.post(body=body, **given)
-        assert (response.status, response.message[: len(message)]) == (status, message)
+        wanted = message.replace("{root}", str(tmp_path))
+        assert (response.status, response.message[: len(wanted)]) == (status, wanted)
         assert (await caller.call("GET", "/adapters")).json() == {"adapters": []}
 
     run(tmp_path, test)
@@ -176,6 +184,8 @@ def test_a_body_that_is_no_json_is_refused(tmp_path: Path) -> None:
         ("GET", "/adapters?limit=0", 400),
         ("GET", "/adapters?limit=1001", 400),
         ("GET", "/adapters?next_page_token=x", 400),
+        ("GET", "/adapters?nextPageToken=2", 400),
+        ("GET", "/adapters?limt=2", 400),
         ("GET", "/adapters?next_page_token=7", 200),
         ("HEAD", "/adapters/", 200),
     ],
@@ -183,6 +193,24 @@ def test_a_body_that_is_no_json_is_refused(tmp_path: Path) -> None:
 def test_the_status_says_what_is_wrong_with_a_call(tmp_path: Path, method: str, target: str, status: int) -> None:
     async def test(caller: Caller) -> None:
         assert (await caller.call(method, target)).status == status
+
+    run(tmp_path, test)
+
+
+def test_an_update_leaves_an_adapter_its_name(tmp_path: Path) -> None:
+    async def test(caller: Caller) -> None:
+        await caller.post(name="a", src=str(write_adapter(tmp_path / "a")))
+        response = await caller.post("/adapters/a/update", {"name": "b"})
+        assert (response.status, response.json()["error"]["param"]) == (400, "name")
+        assert (await caller.post("/adapters/a/update", {"name": "a", "tag": 1})).json()["ignored"] == ["tag"]
+
+    run(tmp_path, test)
+
+
+def test_a_loaded_adapter_tells_what_the_engine_calls_it(tmp_path: Path) -> None:
+    async def test(caller: Caller) -> None:
+        response = await caller.post(name="a", src=str(write_adapter(tmp_path / "a")), preload="true")
+        assert {response.json()["adapter"]["engine_name"]} == caller.engine.keys
 
     run(tmp_path, test)
 

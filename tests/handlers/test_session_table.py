@@ -90,3 +90,19 @@ def test_a_restart_under_a_lower_limit_keeps_the_sessions_used_last(used: list[f
     table = SessionTable(1000, LIMIT, sliding=False)
     ended = table.restore([Session(str(at), 1000, at) for at in used], now=100)
     assert sorted(ended) == sorted(str(at) for at in sorted(used)[:-LIMIT])
+
+
+def test_how_the_latest_sessions_ended_is_known_of_as_many_as_may_be_alive() -> None:
+    table = SessionTable(LIFETIME, LIMIT, sliding=False)
+    for name in ("closed", "crowded out", "a", "b", "c"):
+        table.open(name, 0)
+        table.close("closed")
+    assert [table.standing(name, 1) for name in ("closed", "crowded out", "a", "d")] == [
+        "closed", "crowded out", "alive", "unknown",
+    ]  # fmt: skip
+    table.expire(LIFETIME)
+    assert [table.standing(name, 1) for name in ("closed", "crowded out", "a", "c")] == [
+        "unknown", "unknown", "expired", "expired",
+    ]  # fmt: skip
+    assert table.open("a", LIFETIME)[0].id == "a"
+    assert table.standing("a", LIFETIME) == "alive"

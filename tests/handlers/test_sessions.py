@@ -101,7 +101,8 @@ def test_a_session_is_used_closed_and_gone(tmp_path: Path) -> None:
     closed = ask(sessions, CLOSE, name)
     assert (closed.status, closed.headers["x-amzn-sagemaker-closed-session-id"]) == (200, name)
     assert ask(sessions, CHAT, name).status == ask(sessions, CLOSE, name).status == 400
-    assert "does not exist" in ask(sessions, CHAT, name).message
+    assert ask(sessions, CHAT, name).message == "The session was closed; open a new one."
+    assert "does not exist here" in ask(sessions, CHAT, name[::-1]).message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,7 +113,7 @@ def test_close_without_a_session_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "..", "/etc/passwd", "a/b", "a_b", "-a", "a-", "a b", "a" * 65, "%2e%2e", "x\x00y", "é", "a;b", ".", "*"],
+    ["../x", "..", "/etc/passwd", "a/b", "a_b", "-a", "a-", "a b", "a" * 65, "%2e%2e", "x\x00y", "é", ".", "*"],
 )
 def test_a_malformed_id_is_refused_and_no_file_is_looked_for(tmp_path: Path, name: str) -> None:
     directory = tmp_path / "sessions"
@@ -121,9 +122,28 @@ def test_a_malformed_id_is_refused_and_no_file_is_looked_for(tmp_path: Path, nam
     directory.rename(tmp_path / "away")
     for payload in (CHAT, CLOSE):
         response = ask(sessions, payload, name)
-        assert (response.status, response.message) == (400, "The session id is malformed.")
+        assert (response.status, response.message[:31]) == (400, "The session id is malformed: it")
     assert not directory.exists()
     assert (tmp_path / "x.json").exists()
+
+
+def test_a_new_sessions_whole_header_sent_back_is_told_which_part_is_the_id(tmp_path: Path) -> None:
+    sessions = started(tmp_path, Clock())
+    response = ask(sessions, CHAT, ask(sessions, NEW).headers["x-amzn-sagemaker-new-session-id"])
+    assert (response.status, response.message) == (400, "The session id is malformed: send what is before the `;`.")
+
+
+@pytest.mark.parametrize("kind", [NEW, CLOSE])
+@pytest.mark.parametrize("asked", [{"messages": [{"role": "user", "content": "Hi"}]}, {"prompt": "Hi"}, CHAT])
+def test_a_prompt_beside_a_request_type_is_refused_and_not_dropped(
+    tmp_path: Path, kind: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    sessions = started(tmp_path, Clock())
+    name = opened(sessions)
+    response = ask(sessions, kind | asked, name)
+    assert (response.status, f"{next(iter(asked))} is not answered" in response.message) == (400, True)
+    assert (len(sessions), statuses(sessions, name)) == (1, [200])
+    assert ask(sessions, NEW | {"inputs": "", "model": "lmi"}).status == 200
 
 
 def test_the_first_use_after_the_lifetime_is_refused(tmp_path: Path) -> None:
@@ -134,7 +154,7 @@ def test_the_first_use_after_the_lifetime_is_refused(tmp_path: Path) -> None:
     assert statuses(sessions, name) == [200]
     clock.now += 1
     assert "has expired" in ask(sessions, CHAT, name).message
-    assert statuses(sessions, name) == [400]
+    assert "has expired" in ask(sessions, CLOSE, name).message
 
 
 def test_a_sliding_lifetime_begins_afresh_with_each_use(tmp_path: Path) -> None:
@@ -180,6 +200,7 @@ def test_the_session_not_used_for_longest_gives_way_also_after_a_restart(tmp_pat
     with running(sessions):
         newest = opened(sessions)
         assert statuses(sessions, names[0], names[1], newest) == [200, 400, 200]
+        assert "gave way to newer ones" in ask(sessions, CHAT, names[1]).message
     assert {file.stem for file in tmp_path.iterdir()} == {names[0], newest}
 
 
