@@ -1,25 +1,45 @@
-"""A batch whose inputs name different adapters: one engine call for each, and one reply in the inputs' order."""
+"""A batch that takes several calls of the engine: one for each adapter its inputs name, or as its formatter has it.
+
+The calls' replies become one, in the inputs' order; the first error is the whole batch's.
+"""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from starlette.types import Message
 
+from handlers import screening
 from handlers.errors import RequestError, retry_headers
 from handlers.exchange import EndedEarlyError, Exchange
 from handlers.request import Request
 
-Answer = Callable[[Exchange, Request, str], Awaitable[None]]
-"""What answers the part of a batch that is one adapter's."""
+logger = logging.getLogger("lmi")
 _AT_ONCE = 8
 """Parts of one batch that are worked on at a time: others want places for their adapters too."""
 
 
-async def answer(exchange: Exchange, request: Request, names: tuple[str, ...], one: Answer) -> None:
-    """Answer `inputs` with an adapter for each; the first error of a part is the whole batch's.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one call is to answer of a batch."""
+
+    request: Request
+    name: str
+    """Its adapter's."""
+    places: tuple[int, ...]
+    listed: bool = True
+    """The call has a list of inputs and answers with a list; otherwise its answer is the one place's."""
+
+
+Answer = Callable[[Exchange, Request, str], Awaitable[None]]
+"""What answers a part's request with an adapter."""
+
+
+async def by_adapter(exchange: Exchange, request: Request, names: tuple[str, ...], one: Answer) -> None:
+    """Answer `inputs` with an adapter for each.
 
     Raises:
         RequestError: 400 for a stream, and for a route that knows no `inputs`.
@@ -29,64 +49,99 @@ async def answer(exchange: Exchange, request: Request, names: tuple[str, ...], o
         raise RequestError(400, f"{exchange.path} takes one adapter; batches go to /invocations.", "adapters")
     if request.payload.get("stream"):
         raise RequestError(400, "A batch with several adapters cannot be streamed.", "adapters")
-    inputs = request.payload["inputs"]
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         places.setdefault(name, []).append(place)
+    shared = {key: value for key, value in request.payload.items() if key != "adapters"}
+    parts = []
+    for name, mine in places.items():
+        payload = {**shared, "inputs": [request.payload["inputs"][place] for place in mine]}
+        body = orjson.dumps(payload)
+        parts.append(Part(request._replace(body=body, payload=payload, text=body), name, tuple(mine)))
+    await together(exchange, parts, one)
+
+
+def by_body(request: Request, name: str, bodies: Sequence[dict[str, Any]]) -> list[Part]:
+    """Return the parts of a batch that has a body for each text: texts asked for in the same way are one call."""
+    alike: dict[bytes, list[int]] = {}
+    for place, body in enumerate(bodies):
+        rest = {key: value for key, value in body.items() if key != "inputs"}
+        key = orjson.dumps(rest, option=orjson.OPT_SORT_KEYS) if "inputs" in body else b"%d" % place
+        alike.setdefault(key, []).append(place)
+    parts = []
+    for places in alike.values():
+        body = bodies[places[0]]
+        if listed := "inputs" in body:
+            body = {**body, "inputs": [bodies[place]["inputs"] for place in places]}
+        parts.append(Part(rewritten(request, body), name, tuple(places), listed))
+    return parts
+
+
+def rewritten(request: Request, payload: dict[str, Any]) -> Request:
+    """Return a request with the body its formatter made, screened like any other."""
+    text = orjson.dumps(payload)
+    return request._replace(payload=screening.parse_object(text), text=text, refusal=None)
+
+
+async def together(exchange: Exchange, parts: Sequence[Part], one: Answer) -> None:
+    """Answer all parts and reply with one list.
+
+    Raises:
+        RequestError: 500, a script answered otherwise than with an item for each input.
+        EndedEarlyError: the exchange had to end first; so have its parts.
+    """
     free = asyncio.Semaphore(_AT_ONCE)
-    parts = [
-        _part(free, exchange, request, name, [inputs[place] for place in mine], one) for name, mine in places.items()
-    ]
-    replies = await exchange.unless_ended(_all(parts))
+    replies = await exchange.unless_ended(_all(_reply(free, exchange, part, one) for part in parts))
     if exchange.ended is not None:
         raise EndedEarlyError
-    told: list[Any] = [None] * len(inputs)
-    for mine, (status, body) in zip(places.values(), replies, strict=True):
+    told: list[Any] = [None] * sum(len(part.places) for part in parts)
+    for part, (status, body) in zip(parts, replies, strict=True):
         if status != 200:
             await exchange.respond(status, body, headers=retry_headers(status))
             return
-        for place, item in zip(mine, _items(body, len(mine)), strict=True):
+        for place, item in zip(part.places, _items(body, part), strict=True):
             told[place] = item
     await exchange.respond(200, orjson.dumps(told))
 
 
-async def _all(parts: Iterable[Coroutine[Any, Any, tuple[int, bytes]]]) -> list[tuple[int, bytes]]:
+async def _all(replies: Iterable[Coroutine[Any, Any, tuple[int, bytes]]]) -> list[tuple[int, bytes]]:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(part) for part in parts]
+        tasks = [group.create_task(reply) for reply in replies]
     return [task.result() for task in tasks]
 
 
-async def _part(
-    free: asyncio.Semaphore, exchange: Exchange, request: Request, name: str, inputs: list[Any], one: Answer
-) -> tuple[int, bytes]:
-    """Return status and body of what one adapter answers to its inputs."""
+async def _reply(free: asyncio.Semaphore, exchange: Exchange, part: Part, one: Answer) -> tuple[int, bytes]:
+    """Return status and body of the reply to a part."""
     reply = bytearray()
 
     async def collect(message: Message) -> None:
         reply.extend(message.get("body", b""))
 
     async with free:
-        part = exchange.part(collect)
-        payload = {**request.payload, "inputs": inputs}
-        payload.pop("adapters")
-        body = orjson.dumps(payload)
+        inner = exchange.part(collect)
         try:
-            await one(part, request._replace(body=body, payload=payload, text=body), name)
+            await one(inner, part.request, part.name)
         except RequestError as error:
             return error.status, error.body()
         except EndedEarlyError:  # as has the whole
             pass
         finally:
-            part.close()
-        return part.status or 500, bytes(reply)
+            inner.close()
+        return inner.status or 500, bytes(reply)
 
 
-def _items(body: bytes, count: int) -> list[Any]:
+def _items(body: bytes, part: Part) -> list[Any]:
     """Return an item for each input, which only a script can have made something else of."""
-    with contextlib.suppress(orjson.JSONDecodeError):
+    count = len(part.places)
+    try:
         items = orjson.loads(body)
-        if isinstance(items, list) and len(items) == count:
-            return items
-    raise RequestError(
-        500, f"The script answered {count} inputs of a batch with something else than a list of {count}."
-    )
+    except orjson.JSONDecodeError:
+        items = body.decode(errors="replace")
+    if not part.listed:
+        return [items]
+    if isinstance(items, list) and len(items) == count:
+        return items
+    whose = f"the adapter `{part.name[:100]}`" if part.name else "the base model"
+    told = f"The script for {whose} answered {count} inputs of a batch with something else than a list of {count}"
+    logger.error("%s; its functions must return that where they answer for a list of inputs", told)
+    raise RequestError(500, f"{told}; it must return one.")

@@ -18,7 +18,7 @@ from handlers.engine_port import EnginePort
 from handlers.errors import RequestError
 from handlers.exchange import Exchange
 from handlers.formatters.custom_handle import CustomHandle
-from handlers.formatters.formatting import Formatters, RequestContext
+from handlers.formatters.formatting import Formatters, RequestContext, texts
 from handlers.formatters.scripts import Scripts
 from handlers.invocations import EngineCall, Invocations
 from handlers.model_list import ModelList
@@ -121,7 +121,7 @@ class Inference:
         if isinstance(names, str):
             await self.one(exchange, request, names)
         else:
-            await batch.answer(exchange, request, names, self.one)
+            await batch.by_adapter(exchange, request, names, self.one)
 
     def one(self, exchange: Exchange, request: Request, name: str) -> Awaitable[None]:
         """Answer a request with one adapter, or with the base model."""
@@ -163,16 +163,45 @@ class Inference:
 
     async def _with(self, lease: Lease, exchange: Exchange, request: Request) -> None:
         """Answer a request with what was leased for it, through the scripts that have their say on it."""
-        formatters = None
         scripts = lease.scripts.over(self._script) if lease.scripts else self._script
-        if scripts is not None and (request.route.kind == "invocations" or exchange.path in _FORMATTED):
-            context = _context(exchange, request, lease)
-            if scripts.handle:
-                handle = CustomHandle(scripts.handle, self._script_options)
-                if await handle.answer(exchange, request.body, context):
-                    return
-            formatters = Formatters(scripts, self._tokenizer, context)
-            request = await self._formatted(exchange, request, formatters)
+        if scripts is None or (request.route.kind != "invocations" and exchange.path not in _FORMATTED):
+            await self._ask(exchange, request, lease)
+            return
+        context = _context(exchange, request, lease)
+        if scripts.handle:
+            handle = CustomHandle(scripts.handle, self._script_options)
+            if await handle.answer(exchange, request.body, context):
+                return
+        formatters = Formatters(scripts, self._tokenizer, context)
+        documented = request.route.kind == "invocations" and self._invocations.generates  # `inputs` is one text
+        if documented and formatters.takes_texts and texts(request.payload):
+            await self._formatted_each(exchange, request, lease, formatters)
+            return
+        payload = await exchange.unless_ended(formatters.input(request.payload, request.refusal))
+        if payload is not request.payload:
+            request = batch.rewritten(request, payload)
+        await self._ask(exchange, request, lease, formatters)
+
+    async def _formatted_each(self, exchange: Exchange, request: Request, lease: Lease, formatters: Formatters) -> None:
+        """Answer a batch whose texts went through the input formatter one by one."""
+        bodies = await exchange.unless_ended(formatters.input_each(request.payload))
+        parts = batch.by_body(request, lease.shown, bodies)
+        streamed = any(part.request.payload.get("stream") for part in parts)
+        if len(parts) == 1 and (parts[0].listed or streamed):
+            await self._ask(exchange, parts[0].request, lease, formatters)
+            return
+        if streamed:
+            raise RequestError(400, "The input formatter asks for each input otherwise; stream them one by one.")
+
+        def one(part: Exchange, body: Request, _name: str) -> Awaitable[None]:
+            return self._ask(part, body, lease, formatters)
+
+        await batch.together(exchange, parts, one)
+
+    async def _ask(
+        self, exchange: Exchange, request: Request, lease: Lease, formatters: Formatters | None = None
+    ) -> None:
+        """Answer a request by the engine; raise RequestError for one it cannot be asked."""
         if request.refusal:
             raise request.refusal
         call = self._schema(exchange, request, lease.key)
@@ -189,16 +218,6 @@ class Inference:
             return Request(route, scope, body, screening.parse_object(text), text)
         except RequestError as refusal:
             return Request(route, scope, body, {}, b"", refusal)
-
-    async def _formatted(self, exchange: Exchange, request: Request, formatters: Formatters) -> Request:
-        """Return the request as its input formatter has it, screened like any other."""
-        if request.refusal and not formatters.reads_body:
-            raise request.refusal
-        payload = await exchange.unless_ended(formatters.input(request.payload))
-        if payload is request.payload:
-            return request
-        text = orjson.dumps(payload)
-        return request._replace(payload=screening.parse_object(text), text=text, refusal=None)
 
     def _names_other(self, model: Any) -> bool:
         """Tell whether a body names something else than the base model, which its header or `adapters` overruled."""

@@ -43,6 +43,11 @@ class Invocations:
         self._task = task
         self._names = names
 
+    @property
+    def generates(self) -> bool:
+        """Tell whether the model answers with text."""
+        return self._task == "generate"
+
     def call(self, payload: dict[str, Any], body: bytes, accept: str) -> EngineCall:
         """Choose the call for a body; raise RequestError (400) for one of no known schema."""
         if "inputs" in payload:

@@ -9,7 +9,7 @@ from autoconfig.settings import CacheSettings, WorkerPlan
 from handlers import cache
 from handlers.assembly import Assembly, Preparation, assemble
 from handlers.errors import EngineRefusedError, ScriptError, SessionsError, one_line
-from handlers.status import Status
+from handlers.status import NOTICES, Notices, Status
 
 if TYPE_CHECKING:
     from handlers.engine import Engine
@@ -44,6 +44,7 @@ class Loaded:
 
 def prepare(plan: WorkerPlan, status: Status) -> Prepared:
     """Check what the operator brought, import vLLM, and wait for the cache server. Blocks for seconds to a minute."""
+    logging.getLogger(NOTICES).addHandler(Notices(status))
     if plan.script:
         status.phase("running model.py")
     preparation = Preparation.of(plan)

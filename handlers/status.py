@@ -1,13 +1,18 @@
 """What the worker tells the supervisor: one JSON object a line, on a descriptor it inherits or a FIFO it opens.
 
 An event is {"event": "phase" | "notice" | "ready" | "drained" | "failed", ...}; container/status.py reads them.
+Each carries this process's pid, as with Java between the supervisor knows no other way whom to ask to drain.
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Mapping
 
 import orjson
+
+NOTICES = "lmi.notices"
+"""The logger of what the operator should see without looking into the log."""
 
 
 class Status:
@@ -51,4 +56,16 @@ class Status:
     def _write(self, event: dict[str, str | int]) -> None:
         if self._descriptor is not None:
             with contextlib.suppress(BrokenPipeError):
-                os.write(self._descriptor, orjson.dumps(event) + b"\n")
+                os.write(self._descriptor, orjson.dumps({**event, "pid": os.getpid()}) + b"\n")
+
+
+class Notices(logging.Handler):
+    """Tells the supervisor what is logged under NOTICES, whenever that is."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__()
+        self._status = status
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one message."""
+        self._status.notice(record.getMessage())

@@ -97,6 +97,7 @@ class CustomHandle:
             else:
                 await self._stream(exchange, output)
         except FunctionFailedError as error:
+            self._function.report(error)
             await exchange.fail(RequestError(500, f"The custom handler failed: {error}"))
             return True
         if getattr(output, "finalize_function", None):

@@ -4,20 +4,28 @@ The input formatter gets the body as the caller sent it. The output formatter ge
 it, whole or chunk by chunk: LMI's object where the body had `inputs`, else vLLM's; it has the last word.
 """
 
+import copy
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from http import HTTPStatus
+from typing import Any
 
 import orjson
 
 from handlers.errors import RequestError
-from handlers.formatters.records import Record, ReplyRecord, to_json
+from handlers.formatters import results
+from handlers.formatters.records import Record, ReplyRecord
+from handlers.formatters.results import Whole, WrongResultError
 from handlers.formatters.scripts import Scripts
 from handlers.formatters.user_functions import Function, FunctionFailedError
-from handlers.streams import StreamFormat, record, text_record
+from handlers.streams import StreamFormat
 
 _ONLY_AT_THE_END = ("generated_text", "details")
 """Null in every line of a TGI stream but the last; scripts written for LMI ask whether the key is there."""
+_CARELESS = (AttributeError, LookupError, TypeError, json.JSONDecodeError, UnicodeDecodeError)
+"""What a script raises that takes every body for a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +41,6 @@ class RequestContext:
     """As it came, for SageMaker's `input_fn`."""
 
 
-class Whole(NamedTuple):
-    """A complete reply and its content type."""
-
-    body: bytes
-    content_type: bytes = b"application/json"
-
-
 class Formatters:
     """The formatters that apply to one request."""
 
@@ -50,24 +51,60 @@ class Formatters:
         self._context = context
 
     @property
-    def reads_body(self) -> bool:
-        """Tell whether the input formatter parses the body itself."""
-        return self._input is not None and self._input.sagemaker
+    def takes_texts(self) -> bool:
+        """Tell whether the input formatter is for bodies that are parsed, whose `inputs` LMI documents as one text."""
+        return self._input is not None and not self._input.sagemaker
 
-    async def input(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return the body the engine is to see; raise RequestError: 400 where the formatter refuses the caller's."""
+    async def input(self, payload: dict[str, Any], refusal: RequestError | None = None) -> dict[str, Any]:
+        """Return the body the engine is to see; `refusal` is why the caller's own is none.
+
+        Raises:
+            RequestError: 400 where the formatter refuses the caller's, 500 where it returned none; the refusal where
+                the formatter does not read bodies itself, or did not think of such a one either.
+        """
+        if refusal is not None and (self._input is None or not self._input.sagemaker):
+            raise refusal
         if self._input is None:
             return payload
         content_type = self._context.headers.get("content-type", "application/json")
         arguments = (self._context.body, content_type) if self._input.sagemaker else (payload,)
+        count = len(texts(payload))
+
+        def after(_: tuple[Any, ...], result: Any) -> dict[str, Any]:
+            return results.body_of_all(result, count)
+
         try:
-            keywords = self._keywords(self._input)
-            (formatted,) = await self._input.each([arguments], lambda given: given, _body, **keywords)
-        except _WrongResultError as error:
-            raise RequestError(500, f"The input formatter {error}.") from error
+            (formatted,) = await self._input.each([arguments], tuple, after, **self._keywords(self._input))
         except FunctionFailedError as error:
-            raise RequestError(400, f"The input formatter refused the request: {error}") from error
+            if refusal is not None and _careless(error, refusal):
+                raise refusal from error
+            raise self._refused(error, "the request") from error
         return formatted
+
+    async def input_each(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return a body for each text of a batch: what the formatter makes of one that came alone.
+
+        Raises:
+            RequestError: 400 at the first that the formatter refuses, 500 where it returned no body of one text.
+        """
+        assert self._input is not None, "asked to format without a formatter"
+        shared = {key: value for key, value in payload.items() if key != "inputs"}
+        if isinstance(shared.get("adapters"), list):  # a name for each text
+            del shared["adapters"]
+        begun = 0
+
+        def before(text: str) -> tuple[Any, ...]:
+            nonlocal begun
+            begun += 1
+            return ({**copy.deepcopy(shared), "inputs": text},)
+
+        def after(_: tuple[Any, ...], result: Any) -> dict[str, Any]:
+            return results.body_of_one(result)
+
+        try:
+            return await self._input.each(texts(payload), before, after, **self._keywords(self._input))
+        except FunctionFailedError as error:
+            raise self._refused(error, f"inputs[{begun - 1}]") from error
 
     async def whole(self, body: bytes, engine: bytes | None) -> Whole:
         """Format a complete JSON reply; `engine` is vLLM's own, where `body` is LMI's rewriting of it.
@@ -76,25 +113,29 @@ class Formatters:
         """
         function = self._output_formatter()
 
-        def before(value: Any) -> tuple[Any, ...]:
+        def before(item: tuple[int, Any]) -> tuple[Any, ...]:
+            place, value = item
             if isinstance(value, dict):
-                value = ReplyRecord(value, engine if alone else None)
+                value = ReplyRecord(value, (lambda: behind()[place]) if engine else None)
             return self._arguments(function, value)
+
+        @functools.cache
+        def behind() -> list[dict[str, Any]]:
+            return _one_by_one(orjson.loads(engine or b"{}"), len(values))
 
         def after(arguments: tuple[Any, ...], result: Any) -> Whole:
             if result is None:
-                raise _WrongResultError("returned nothing for a complete reply")
+                raise WrongResultError("returned nothing for a complete reply")
             given = arguments[0]
             if result is given and isinstance(given, ReplyRecord):
                 result = given.told()
-            return _whole(result, self._accepted if function.sagemaker else "")
+            return results.whole(result, self._accepted if function.sagemaker else "")
 
         value = orjson.loads(body)
         several = isinstance(value, list) and all(isinstance(item, dict) for item in value)
         values = value if several else [value]
-        alone = len(values) == 1
-        found = await function.each(values, before, after, **self._keywords(function))
-        return Whole(b"[" + b",".join(map(_as_json, found)) + b"]") if several else found[0]
+        found = await function.each(list(enumerate(values)), before, after, **self._keywords(function))
+        return Whole(b"[" + b",".join(map(results.as_json, found)) + b"]") if several else found[0]
 
     async def records(self, events: list[bytes], form: StreamFormat) -> list[bytes]:
         """Format some events of a stream, each into the bytes to send, which are none where it is dropped."""
@@ -113,9 +154,16 @@ class Formatters:
             if isinstance(result, dict) and "token" in result:
                 for key in _ONLY_AT_THE_END:
                     result.setdefault(key, None)
-            return _framed(result, form)
+            return results.framed(result, form)
 
         return await function.each(events, before, after, **self._keywords(function))
+
+    def _refused(self, error: FunctionFailedError, what: str) -> RequestError:
+        """Return what the caller is told of an input formatter that failed at something of its request."""
+        if isinstance(error, WrongResultError):
+            whom = f" for the adapter `{self._context.adapter[:100]}`" if self._context.adapter else ""
+            return RequestError(500, f"The input formatter{whom} {error}.")
+        return RequestError(400, f"The input formatter refused {what}: {error}")
 
     def _output_formatter(self) -> Function:
         assert self.output is not None, "asked to format without a formatter"
@@ -134,62 +182,22 @@ class Formatters:
         return accept if accept and "*" not in accept and "," not in accept else "application/json"
 
 
-class _WrongResultError(FunctionFailedError):
-    """A formatter returned what cannot be used; the text goes after its name."""
+def texts(payload: dict[str, Any]) -> list[str]:
+    """Return a batch's texts; none for a body of any other kind."""
+    given = payload.get("inputs")
+    return given if isinstance(given, list) and all(isinstance(text, str) for text in given) else []
 
 
-def _json(result: Any) -> bytes:
-    try:
-        return to_json(result)
-    except TypeError as error:
-        raise _WrongResultError(f"returned what is not JSON: {error}") from error
+def _careless(error: FunctionFailedError, refusal: RequestError) -> bool:
+    """Tell whether a script failed because it did not think of a body that this server cannot read either."""
+    if isinstance(error, WrongResultError):  # it returned what it had parsed
+        return refusal.status == HTTPStatus.BAD_REQUEST
+    return isinstance(error.__cause__, _CARELESS)
 
 
-def _body(_arguments: tuple[Any, ...], result: Any) -> dict[str, Any]:
-    """Return an input formatter's result as plain JSON values."""
-    if isinstance(result, str | bytes | bytearray):  # input_fn may return the JSON text
-        try:
-            result = orjson.loads(result)
-        except orjson.JSONDecodeError as error:
-            raise _WrongResultError("returned text that is not JSON") from error
-    elif not isinstance(result, dict | None):
-        result = orjson.loads(_json(result))
-    if not isinstance(result, dict):
-        raise _WrongResultError(f"returned {type(result).__name__}; it must return a dict")
-    plain: dict[str, Any] = orjson.loads(_json(result))
-    return plain
-
-
-def _whole(result: Any, accepted: str) -> Whole:
-    """Return an output formatter's result as a reply; `accepted` is the type an `output_fn` was told to make."""
-    content_type = accepted
-    if accepted and isinstance(result, tuple) and len(result) == 2:
-        result, content_type = result
-    if not isinstance(result, str | bytes | bytearray):
-        return Whole(_json(result))
-    text = result.encode() if isinstance(result, str) else bytes(result)
-    if content_type and content_type != "application/json":
-        return Whole(text, str(content_type).encode("latin-1", "replace"))
-    return Whole(text, b"application/json" if _is_json(text) else b"text/plain; charset=utf-8")
-
-
-def _as_json(whole: Whole) -> bytes:
-    return whole.body if _is_json(whole.body) else orjson.dumps(whole.body.decode(errors="replace"))
-
-
-def _framed(result: Any, form: StreamFormat) -> bytes:
-    if result is None:
-        return b""
-    if isinstance(result, bytes | bytearray):
-        result = result.decode(errors="replace")
-    if isinstance(result, str):
-        return text_record(result, form)
-    return record(_json(result), form)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+def _one_by_one(reply: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Return vLLM's reply to a batch as its replies to each of the texts."""
+    choices = reply.get("choices", [])
+    each = len(choices) // count
+    slices = [choices[place * each : (place + 1) * each] for place in range(count)]
+    return [{**reply, "choices": [{**each, "index": index} for index, each in enumerate(own)]} for own in slices]

@@ -1,5 +1,6 @@
 """Replies as custom formatters see them: plain dicts whose keys are attributes too, as on vLLM's own objects."""
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -52,7 +53,7 @@ class ReplyRecord(Record):
     A script that changes vLLM's object means that one: then it is what callers are told, as in LMI.
     """
 
-    def __init__(self, value: dict[str, Any], engine: bytes | None) -> None:
+    def __init__(self, value: dict[str, Any], engine: Callable[[], dict[str, Any]] | None) -> None:
         super().__init__(value)
         object.__setattr__(self, "_given", frozenset(value))
         object.__setattr__(self, "_engine", engine)
@@ -61,19 +62,19 @@ class ReplyRecord(Record):
     def __getattr__(self, name: str) -> Any:
         if name in self or name.startswith("__"):
             return super().__getattr__(name)
-        engine: bytes | None = object.__getattribute__(self, "_engine")
+        engine: Callable[[], dict[str, Any]] | None = object.__getattribute__(self, "_engine")
         if engine is None:
             return super().__getattr__(name)
         behind: Record | None = object.__getattribute__(self, "_behind")
         if behind is None:
-            behind = Record(orjson.loads(engine))
+            behind = Record(engine())
             object.__setattr__(self, "_behind", behind)
         return getattr(behind, name)
 
     def told(self) -> Any:
         """Return what callers are told where a formatter returns this object."""
         behind: Record | None = object.__getattribute__(self, "_behind")
-        if behind is None or behind == orjson.loads(object.__getattribute__(self, "_engine")):
+        if behind is None or behind == object.__getattribute__(self, "_engine")():
             return self
         added = {key: value for key, value in self.items() if key not in object.__getattribute__(self, "_given")}
         return behind | added

@@ -21,8 +21,10 @@ from typing import Any
 
 from handlers.errors import ScriptError
 from handlers.formatters.user_functions import OFFERED, Function, told
+from handlers.status import NOTICES
 
 logger = logging.getLogger("lmi")
+notices = logging.getLogger(NOTICES)
 _THREADS = 32
 """Calls of one script's sync functions that run at once; the threads start when they are needed."""
 _DECORATED = ("input_formatter", "output_formatter", "prediction_handler", "init_handler")
@@ -40,6 +42,11 @@ class Scripts:
     output_formatter: Function | None = None
     handle: Function | None = None
     module: str = ""
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing of it is ever called."""
+        return not (self.input_formatter or self.output_formatter or self.handle)
 
     def over(self, base: "Scripts | None") -> "Scripts":
         """Return an adapter's functions upon the base model's: each of its own goes before the base's."""
@@ -152,19 +159,23 @@ def _scripts(module: ModuleType, file: Path) -> Scripts:
         found = {name: getattr(module, name) for name in _SAGEMAKER if callable(getattr(module, name, None))}
     for name in names[2:]:
         if name in found:
-            logger.warning("%s: %s has no effect: vLLM loads and runs the model", file.name, name)
+            logger.warning("%s: %s has no effect: vLLM loads and runs the model", file, name)
     sagemaker = names is _SAGEMAKER
 
     def function(name: str) -> Function | None:
         return _function(found[name], file, sagemaker, threads) if name in found else None
 
     handle = getattr(module, "handle", None)
-    return Scripts(
+    script = Scripts(
         function(names[0]),
         function(names[1]),
         Function(handle, file, frozenset(), False, threads) if callable(handle) else None,
         module.__name__,
     )
+    if script.idle:
+        needed = "is decorated with @input_formatter or @output_formatter, or is called input_fn, output_fn or handle"
+        notices.warning("%s has no effect: nothing in it %s", file, needed)
+    return script
 
 
 def _decorated(module: ModuleType) -> Iterator[tuple[Callable[..., Any], str]]:

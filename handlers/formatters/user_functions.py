@@ -22,7 +22,8 @@ logger = logging.getLogger("lmi")
 OFFERED = ("tokenizer", "request")
 """What a formatter may take beside the data, by these names."""
 _REMEMBERED = 100
-"""Kinds of failures of one function that are told with their traceback; after that, none is."""
+"""Places of failures of one function that are told with their traceback; after that, none is."""
+_REMEDY = "(told once; a mended script runs after a restart, an adapter's once it is registered again)"
 T = TypeVar("T")
 _Before = Callable[[Any], tuple[Any, ...]]
 _After = Callable[[tuple[Any, ...], Any], T]
@@ -30,6 +31,9 @@ _After = Callable[[tuple[Any, ...], Any], T]
 
 class FunctionFailedError(HandlerError):
     """A user's function raised, or returned what it must not; the text is its own, without a line of code."""
+
+    logged = False
+    """The operator has been told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,33 +113,47 @@ class Function:
         except BaseException as error:  # a future must not carry SystemExit: it would end the loop
             raise self._failed(error) from error
 
+    def report(self, error: FunctionFailedError) -> None:
+        """Log what was wrong with a result of this function's."""
+        if not error.logged:
+            self._failed(error)
+
     def _failed(self, error: BaseException) -> FunctionFailedError:
         """Log a failure, with its traceback the first time it happens at its line, and return what callers get."""
+        name = getattr(self.call, "__name__", type(self.call).__name__)
         if isinstance(error, FunctionFailedError):
-            text = f"{self.file.name}: {getattr(self.call, '__name__', '?')} {error}"
+            failure, trace, place = error, None, self.defined
         else:
-            text = told(error, self.file)
-        kind = text.partition(" ")[0]
-        if kind not in self._told and len(self._told) < _REMEMBERED:
-            self._told.add(kind)
-            logger.error("%s", text, exc_info=error)
+            failure, trace, place = FunctionFailedError(_words(error)), error, _place(error, self.file)
+        failure.logged = True
+        if place not in self._told and len(self._told) < _REMEMBERED:
+            self._told.add(place)
+            logger.error("%s: %s: %s %s", place, name, failure, _REMEDY, exc_info=trace)
         else:
-            logger.debug("%s", text)
-        return error if isinstance(error, FunctionFailedError) else FunctionFailedError(_words(error))
+            logger.debug("%s: %s: %s", place, name, failure)
+        return failure
+
+    @property
+    def defined(self) -> str:
+        """Where the function begins."""
+        code = getattr(inspect.unwrap(self.call), "__code__", None)
+        return f"{self.file}:{code.co_firstlineno}" if code else str(self.file)
 
 
 def told(error: BaseException, file: Path) -> str:
     """Tell an exception as `model.py:12: NameError: ...`, by the innermost line that is the script's own."""
-    place = file.name
+    return f"{_place(error, file).removeprefix(f'{file.parent}/')}: {_words(error)}"
+
+
+def _place(error: BaseException, file: Path) -> str:
+    """Return the file and line to blame: the script's own, or those of one beside it."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).parent == file.parent:
-        place = f"{Path(error.filename).name}:{error.lineno}"
-        return f"{place}: {type(error).__name__}: {error.msg}"
-    for frame in traceback.extract_tb(error.__traceback__):
-        if Path(frame.filename).parent == file.parent:
-            place = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"{place}: {_words(error)}"
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).parent == file.parent]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(file)
 
 
 def _words(error: BaseException) -> str:
-    text = one_line(str(error))
+    text = one_line(error.msg if isinstance(error, SyntaxError) else str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

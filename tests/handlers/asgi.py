@@ -17,7 +17,7 @@ from handlers.adapters.routes import AdapterRoutes
 from handlers.app import Application
 from handlers.formatters.scripts import Scripts
 from handlers.inference import Extensions, Inference
-from handlers.invocations import Invocations
+from handlers.invocations import Invocations, Task
 from handlers.metrics import RequestMetrics
 from handlers.sessions.registry import Sessions
 from handlers.tgi_reply import TokenNames
@@ -102,12 +102,13 @@ def application(
     sessions: SessionSettings | None = None,
     script: Scripts | None = None,
     metrics: RequestMetrics | None = None,
+    task: Task = "generate",
     **settings: Any,
 ) -> Application:
     """Return the application over an engine, with settings that differ from the defaults."""
     serving, names = ServingSettings(**settings), ("tiny", "lmi")
     registry = Adapters(adapters, engine, names, None) if adapters else None
-    invocations = Invocations(serving, "generate", TokenNames(engine.tokenizer))
+    invocations = Invocations(serving, task, TokenNames(engine.tokenizer))
     extensions = Extensions(Sessions(sessions), registry, script, tokenizer=engine.formatting_tokenizer)
     inference = Inference(engine, serving, names, invocations, extensions)
     metrics = metrics or RequestMetrics(CollectorRegistry(), serving.max_concurrent_requests)

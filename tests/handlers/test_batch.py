@@ -118,31 +118,36 @@ def test_an_adapters_script_sees_its_own_inputs_only(tmp_path: Path, text: str, 
     serving(test, tmp_path)
 
 
-CHANGES = """
-    from djl_python.input_parser import input_formatter
-
-    @input_formatter
-    def change(given):
-        return {result}
-"""
 REPLIES = """
     from djl_python import Output
 
     def handle(inputs):
         return Output().add({result})
 """
+STREAMS = """
+    from djl_python.input_parser import input_formatter
+
+    @input_formatter
+    def change(given):
+        return {result}
+"""
 
 
 @pytest.mark.parametrize(
     ("text", "result"),
-    [(CHANGES, "{'prompt': 'x'}"), (CHANGES, "{'inputs': ['x', 'y', 'z']}"), (CHANGES, "{**given, 'stream': True}"),
-     (REPLIES, "'no list'"), (REPLIES, "'[1]'"), (REPLIES, "''")],
-)  # fmt: skip
-def test_a_script_that_has_no_item_for_each_input_is_told_so(tmp_path: Path, text: str, result: str) -> None:
+    [(STREAMS, "{**given, 'stream': True}"), (REPLIES, "'no list'"), (REPLIES, "'[1]'"), (REPLIES, "''")],
+)
+def test_a_script_that_has_no_item_for_each_input_is_told_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, result: str
+) -> None:
     base = loaded(tmp_path / "base", text.replace("{result}", result))
+    told = "The script for the adapter `a` answered 2 inputs of a batch with something else than a list of 2"
 
     async def test(server: Server) -> None:
         response = await server.ask({"inputs": ["x", "y", "z", "z"], "adapters": ["a", "b", "a", "b"]})
-        assert (response.status, response.message.startswith("The script answered 2 inputs")) == (500, True)
+        assert (response.status, response.message) == (500, f"{told}; it must return one.")
+        response = await server.ask({"inputs": ["x", "y", "z"], "adapters": ["", "", "b"]})
+        assert (response.status, response.message[:36]) == (500, "The script for the base model answer")
 
     serving(test, tmp_path, script=base)
+    assert told in caplog.text

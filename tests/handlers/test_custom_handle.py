@@ -213,3 +213,12 @@ def test_a_handler_that_fails_while_the_model_loads_refuses_the_start(tmp_path: 
 
 def test_a_handler_that_does_not_ask_for_the_empty_input_may_fail_on_it(tmp_path: Path) -> None:
     start(loaded(tmp_path, "def handle(inputs):\n    return inputs.get_as_json()['inputs']\n"))
+
+
+def test_what_a_handler_returned_that_is_no_output_is_in_the_log_with_its_script(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer(tmp_path, "def handle(inputs):\n    return {'a': 1}\n")
+    (entry,) = caplog.records
+    told = f"{tmp_path}/model.py:5: handle: it returned dict; it must return an Output or None (told once;"
+    assert entry.getMessage().startswith(told)

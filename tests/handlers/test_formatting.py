@@ -112,7 +112,7 @@ def test_a_failure_is_logged_with_its_line_and_traceback_once(tmp_path: Path, ca
         with pytest.raises(RequestError):
             formatted(script, {})
     (entry,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
-    assert entry.getMessage() == "model.py:8: KeyError: 'question'"
+    assert entry.getMessage().startswith(f"{tmp_path}/model.py:8: f: KeyError: 'question' (told once; ")
     assert entry.exc_info
 
 
@@ -124,7 +124,6 @@ def test_sagemakers_input_fn_gets_the_raw_body_and_its_type(tmp_path: Path) -> N
             return json.dumps({"prompt": request_body.decode(), "type": content_type})
     """
     used = formatters(loaded(tmp_path, text), headers={"content-type": "text/csv"}, body=b"a,b")
-    assert used.reads_body
     assert asyncio.run(used.input({})) == {"prompt": "a,b", "type": "text/csv"}
 
 
@@ -332,3 +331,29 @@ def test_an_adapter_is_told_by_its_own_name(tmp_path: Path, script: str) -> None
     assert asyncio.run(replied(body, used, renamed=renamed)).json()["model"] == shown
     told = asyncio.run(streamed([delta("a") | {"model": "lmi-adapter-0f"}], used, renamed=renamed)).lines()
     assert told[0]["model"] == shown
+
+
+WRONG_TYPE = "returned what is not JSON: Type is not JSON serializable: set"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "logged", "told"),
+    [(IN + "def f(data):\n    return data['question']\n", 8, "f: KeyError: 'question'", "KeyError: 'question'"),
+     (IN + "def f(data):\n    return [data]\n", 6, "f: returned list; it must return a dict", " must return a dict."),
+     (OUT + "def f(data):\n    return data['question']\n", 8, "f: KeyError: 'question'", "KeyError: 'question'"),
+     (OUT + "def f(data):\n    return {1}\n", 6, f"f: {WRONG_TYPE}", WRONG_TYPE)],
+)  # fmt: skip
+def test_the_log_names_script_line_and_remedy_and_the_caller_is_told_without_paths(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, line: int, logged: str, told: str
+) -> None:
+    script = loaded(tmp_path, text)
+    if script.input_formatter:
+        with pytest.raises(RequestError) as refused:
+            formatted(script, {})
+        messages = [refused.value.message]
+    else:
+        messages = [whole(script).json()["error"]["message"], stream(script).json()["error"]["message"]]
+    assert all(message.endswith(told) for message in messages)
+    assert not any(str(tmp_path) in message or "model.py" in message for message in messages)
+    (entry,) = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert entry.startswith(f"{tmp_path}/model.py:{line}: {logged} (told once; a mended script runs after a restart,")

@@ -1,4 +1,7 @@
 import asyncio
+import json
+import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -10,6 +13,7 @@ import pytest
 from handlers.errors import ScriptError
 from handlers.formatters import scripts
 from handlers.formatters.scripts import Scripts
+from handlers.status import NOTICES, Notices, Status
 from tests.handlers.scripted import loaded, written
 
 scripts.provide_djl_python()
@@ -155,6 +159,40 @@ def test_sagemakers_names_count_only_where_nothing_is_decorated(tmp_path: Path) 
     plain = "def input_fn(body, content_type):\n    return {}\n\ndef output_fn(prediction, accept):\n    return ''\n"
     assert loaded(tmp_path / "a", plain).output_formatter is not None
     assert loaded(tmp_path / "b", plain + INPUT + "def f(data):\n    return data\n").output_formatter is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x = 1", "def input_formatter(payload):\n    return payload\n", "handle = 3",
+     "def model_fn(model_dir):\n    return None\n\ndef predict_fn(data, model):\n    return data\n"],
+)  # fmt: skip
+def test_a_script_without_a_function_that_is_ever_called_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    file = written(tmp_path, text)
+    for _ in range(2):
+        assert scripts.load(file).idle
+    (told,) = [entry.getMessage() for entry in caplog.records if entry.name == NOTICES]
+    assert told.startswith(f"{file} has no effect: nothing in it is decorated with @input_formatter")
+
+
+def test_the_supervisor_is_told_of_a_script_without_effect_whenever_it_is_loaded(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    relay = Notices(Status(writing))
+    logging.getLogger(NOTICES).addHandler(relay)
+    try:
+        loaded(tmp_path, "x = 1")
+    finally:
+        logging.getLogger(NOTICES).removeHandler(relay)
+        os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as lines:
+        (event,) = map(json.loads, lines)
+    assert (event["event"], event["text"].split(":")[0]) == ("notice", f"{tmp_path}/model.py has no effect")
+
+
+@pytest.mark.parametrize("function", ["input_fn(a, b)", "output_fn(a, b)", "handle(inputs)"])
+def test_one_function_is_enough_to_have_an_effect(tmp_path: Path, function: str) -> None:
+    assert not loaded(tmp_path, f"def {function}:\n    return None\n").idle
 
 
 def test_each_function_of_an_adapter_goes_before_the_bases(tmp_path: Path) -> None:
