@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from autoconfig.errors import BadValueError, ConfigError
+from autoconfig.lora.errors import ElsewhereError
+from autoconfig.lora.source import path_of
 from autoconfig.sources import shortened
 from autoconfig.values import Value
 
@@ -118,14 +119,24 @@ def _said(item: Any) -> str:
 
 def _located(src: str, model_directory: Path | None) -> Path:
     """Return the directory on this machine, or say why `src` names none."""
-    url = urlsplit(src)
-    if url.scheme == "file" and url.netloc in ("", "localhost"):
-        src = unquote(url.path)
-    elif "://" in src:
+    try:
+        path = path_of(src)
+    except ElsewhereError:
         raise ValueError(
             "adapters are not downloaded; put it into the model directory, or into a data source of the model below "
             "/opt/ml/additional-model-data-sources, and name that directory"
+        ) from None
+    if not Path(path).is_absolute():
+        _check_relative(path, model_directory)
+    return (model_directory or Path("/")) / path
+
+
+def _check_relative(path: str, model_directory: Path | None) -> None:
+    name, equals, directory = path.partition("=")
+    if equals and "/" not in name and not (model_directory and (model_directory / path).exists()):
+        raise ValueError(
+            f'an adapter is given a name as option.adapters={{"{name}": "{directory}"}}, or in '
+            f"option.lora_modules={name}={directory}"
         )
-    if not Path(src).is_absolute() and model_directory is None:
+    if model_directory is None:
         raise ValueError("a relative directory is below the model directory, and there is none; give an absolute one")
-    return (model_directory or Path("/")) / src

@@ -1,6 +1,5 @@
-"""Finds the LoRA adapters a start knows: those options name, and those that lie in `adapters/` of the model directory.
-
-Of each it reads the rank in `adapter_config.json`, for planning; the weights are the worker's to check.
+"""Finds the LoRA adapters a start knows, those options name and those in `adapters/` of the model directory, and looks
+at their files: what is wrong with one is known before anything is loaded.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,13 +10,17 @@ from typing import Any
 
 from autoconfig.adapter_names import Named, named
 from autoconfig.errors import BadValueError, ConfigError, ContradictionError
-from autoconfig.model import read_object
+from autoconfig.lora.errors import UnusableAdapterError
+from autoconfig.lora.files import Demands, rank_of
+from autoconfig.lora.peft_config import FILE as CONFIGURATION
+from autoconfig.lora.shapes import BaseShapes
+from autoconfig.lora.source import ANYWHERE
+from autoconfig.script_text import ScriptText
 from autoconfig.settings import AdapterSettings, AdapterSource
 from autoconfig.values import Value
 
 FOLDER = "adapters"
 """In the model directory, as in LMI."""
-CONFIGURATION = "adapter_config.json"
 FIXED_ROOTS = ("/opt/ml/models", "/opt/ml/additional-model-data-sources")
 """Where SageMaker puts the artefacts of adapter inference components, and a model's further data sources."""
 USUAL_RANK = 16
@@ -31,9 +34,13 @@ class PlannedAdapter:
     source: AdapterSource
     named_by: str = ""
     """The option and its origin; empty where it was found in a directory, and does not stop the start."""
+    named_apart: bool = False
+    """The option gives its name, which is else its directory's."""
     rank: int | None = None
     problem: str = ""
     """Why it cannot be served as it is."""
+    script: ScriptText | None = None
+    """What its own `model.py` brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,30 +96,41 @@ def _inside(folder: Path) -> tuple[list[Path], str]:
 
 def _seen(path: Path, wanted: Named | None = None) -> PlannedAdapter:
     source = AdapterSource(path.name, str(path))
-    if wanted:
-        source = AdapterSource(wanted.name or path.name, str(path), wanted.preload, wanted.pin)
+    if wanted is None:
+        return _with_rank(PlannedAdapter(source))
+    source = AdapterSource(wanted.name or path.name, str(path), wanted.preload, wanted.pin)
+    return _with_rank(PlannedAdapter(source, wanted.by, bool(wanted.name)))
+
+
+def _with_rank(one: PlannedAdapter) -> PlannedAdapter:
     try:
-        rank, problem = _rank(path)
-    except OSError as error:
-        rank, problem = None, error.strerror or str(error)
-    return PlannedAdapter(source, wanted.by if wanted else "", rank, problem)
+        if not Path(one.source.src).is_dir():
+            missing = "there is no such directory; an adapter on Hugging Face has to be downloaded first"
+            return replace(one, problem=missing)
+        return replace(one, rank=rank_of(one.source.src, ANYWHERE))
+    except (UnusableAdapterError, OSError) as error:
+        return replace(one, problem=_reason(error))
 
 
-def _rank(path: Path) -> tuple[int | None, str]:
-    """Return the largest rank in an adapter's configuration, or why it cannot be told."""
-    file = path / CONFIGURATION
-    if not path.is_dir():
-        return None, "there is no such directory; an adapter on Hugging Face has to be downloaded first"
-    if not file.is_file():
-        return None, f"it holds no {CONFIGURATION}"
-    config, unreadable = read_object(file)
-    if unreadable:
-        return None, f"{CONFIGURATION} cannot be read: {unreadable}"
-    patterns = config.get("rank_pattern")
-    ranks = [config.get("r"), *(patterns.values() if isinstance(patterns, dict) else ())]
-    if not all(isinstance(rank, int) and rank > 0 for rank in ranks):
-        return None, f"{CONFIGURATION} gives no rank r"
-    return max(ranks), ""
+def looked_at(adapters: Iterable[PlannedAdapter], model: Path | None) -> tuple[PlannedAdapter, ...]:
+    """Look at all files of the adapters, and hold them against the model's own where these are on this machine.
+
+    Their ranks are left out: how large one may be follows from them.
+    """
+    adapters = tuple(adapters)
+    demands = Demands(base=BaseShapes.read(model) if adapters else BaseShapes())
+    return tuple(one if one.problem else _looked_at(one, demands) for one in adapters)
+
+
+def _looked_at(one: PlannedAdapter, demands: Demands) -> PlannedAdapter:
+    try:
+        return replace(one, script=demands.check(one.source.src, ANYWHERE).brings)
+    except (UnusableAdapterError, OSError) as error:
+        return replace(one, problem=_reason(error))
+
+
+def _reason(error: UnusableAdapterError | OSError) -> str:
+    return f"its files cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def _errors(adapters: Iterable[PlannedAdapter]) -> Iterator[ConfigError]:
@@ -121,11 +139,29 @@ def _errors(adapters: Iterable[PlannedAdapter]) -> Iterator[ConfigError]:
         first = names.setdefault(one.source.name, one)
         if first is not one:
             yield ContradictionError(
-                f"Two adapters are called {one.source.name}: {first.source.src} and {one.source.src}. Rename one, or "
-                'name it apart with option.adapters={"name": "directory"}.'
+                f"Two adapters are called {one.source.name}: {first.source.src} and {one.source.src}. "
+                f"{another_name(first if first.named_apart and not one.named_apart else one)}"
             )
+
+
+def another_name(one: PlannedAdapter) -> str:
+    """Say how an adapter can be called something else."""
+    if one.named_apart:
+        return f"Give the one in {one.source.src} another name in {one.named_by}."
+    named = f'{{"name": "{one.source.src}"}}'
+    return f"Rename its directory, or name it apart with option.adapters={named}."
+
+
+def problems(adapters: Iterable[PlannedAdapter]) -> Iterator[ConfigError]:
+    """Tell what is wrong with adapters that an option names; others do not stop the start."""
+    for one in adapters:
         if one.named_by and one.problem:
-            yield BadValueError(f"{one.named_by}: {one.source.src}: {one.problem}.")
+            yield BadValueError(f"{one.named_by}: {one.source.src}: {one.problem}. Mend it, or leave it out.")
+
+
+def unserved(one: PlannedAdapter) -> str:
+    """Tell in a line of an adapter that does not stop the start, and cannot be served."""
+    return f"the adapter {one.source.name} ({one.source.src}) cannot be served: {one.problem}"
 
 
 def judged(adapters: Iterable[PlannedAdapter], values: Mapping[str, Value]) -> tuple[PlannedAdapter, ...]:
@@ -157,12 +193,11 @@ def settings(
         cpu_slots=said.get("max_cpu_loras", slots) - taken,
         max_rank=said.get("max_lora_rank", USUAL_RANK),
         roots=tuple(dict.fromkeys(roots)),
-        sources=tuple(one.source for one in adapters),
+        sources=tuple(replace(one.source, problem=one.problem) for one in adapters),
     )
 
 
-def with_brought(told: AdapterSettings, model: Path) -> AdapterSettings:
-    """Add the adapters that came with a model from elsewhere, as in LMI; a name the operator gave is theirs."""
-    names = {source.name for source in told.sources}
-    brought = [one.source for one in find({}, [model]).adapters if one.source.name not in names]
-    return replace(told, sources=(*told.sources, *brought))
+def brought(known: Iterable[PlannedAdapter], model: Path) -> tuple[PlannedAdapter, ...]:
+    """Return the adapters that came with a model from elsewhere, as in LMI; a name the operator gave is theirs."""
+    names = {one.source.name for one in known}
+    return tuple(one for one in find({}, [model]).adapters if one.source.name not in names)

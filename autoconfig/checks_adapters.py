@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from autoconfig.adapters import PlannedAdapter, taken_by_vllm
+from autoconfig.adapters import PlannedAdapter, another_name, problems, taken_by_vllm, unserved
 from autoconfig.errors import BadValueError, ConfigError, ContradictionError, RefusedError
-from autoconfig.options import table
+from autoconfig.options.adapters import ONLY_WITH_LORA, RANKS, rank_for
 from autoconfig.values import Value
 
 _NAMING = ("adapters", "lora_modules")
 _VLLMS_SWITCH = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
-_ONLY_WITH_LORA = ("max_loras", "max_cpu_loras", "max_lora_rank", "adapter_roots")
 
 
 def contradictions(values: Mapping[str, Value], adapters: Iterable[PlannedAdapter]) -> Iterator[ConfigError]:
@@ -19,6 +18,7 @@ def contradictions(values: Mapping[str, Value], adapters: Iterable[PlannedAdapte
         if not root.startswith("/"):
             yield BadValueError(f"{values['adapter_roots']}: {root} is not an absolute directory.")
     yield from _names(values, adapters)
+    yield from problems(adapters)
     enabled = values.get("enable_lora")
     if enabled is None or not enabled.value:
         for name in _NAMING if enabled else ():
@@ -34,8 +34,7 @@ def _names(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Itera
     for one in adapters:
         if one.source.name in models:
             yield ContradictionError(
-                f"The adapter {one.source.name} ({one.source.src}) has a name of the model itself. Rename it, or name "
-                'it apart with option.adapters={"name": "directory"}.'
+                f"The adapter {one.source.name} ({one.source.src}) has a name of the model itself. {another_name(one)}"
             )
 
 
@@ -51,24 +50,24 @@ def _slots(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Itera
         return
     pinned = [one.source.name for one in adapters if one.source.pin]
     if len(pinned) >= slots.value - taken:
+        are = _counted(len(pinned), "adapter is", "adapters are")
         yield ContradictionError(
-            f"{len(pinned)} adapters are pinned ({', '.join(pinned)}), and {slots} leaves no other a place. Pin fewer, "
-            f"or set option.max_loras={len(pinned) + taken + 1}."
+            f"{are} pinned ({', '.join(pinned)}), and {slots} leaves no other a place. Pin fewer, or set "
+            f"option.max_loras={len(pinned) + taken + 1}."
         )
 
 
 def _ranks(values: Mapping[str, Value], adapters: list[PlannedAdapter]) -> Iterator[ConfigError]:
     largest = values.get("max_lora_rank")
-    choices = table().options["max_lora_rank"].choices
     for one in adapters:
         if not one.named_by or one.rank is None:
             continue
-        if one.rank > choices[-1]:
+        fitting = rank_for(one.rank)
+        if fitting is None:
             yield RefusedError(
-                f"{one.named_by}: the adapter {one.source.name} has rank {one.rank}; vLLM takes {choices[-1]} at most."
+                f"{one.named_by}: the adapter {one.source.name} has rank {one.rank}; vLLM takes {RANKS[-1]} at most."
             )
         elif largest and largest.given and one.rank > largest.value:
-            fitting = next(choice for choice in choices if choice >= one.rank)
             yield ContradictionError(
                 f"{largest} is less than the rank of the adapter {one.source.name}, {one.rank} ({one.named_by}). Set "
                 f"{fitting}, or leave it out."
@@ -88,16 +87,21 @@ def remarks(
         return
     for one in adapters:
         if one.problem:
-            yield f"the adapter {one.source.name} ({one.source.src}) cannot be served: {one.problem}"
+            yield unserved(one)
     held = values["max_cpu_loras"].value or values["max_loras"].value
     if (loaded := sum(one.source.preload for one in adapters)) > held:
-        yield f"{loaded} adapters are loaded at the start, and {held} have a place in RAM: the last of them keep it"
+        have = _counted(held, "has", "have")
+        yield f"{loaded} adapters are loaded at the start, and {have} a place in RAM: those loaded last keep it"
 
 
 def _unused(values: Mapping[str, Value], adapters: list[PlannedAdapter], enabled: Value | None) -> Iterator[str]:
     if adapters and enabled:
         names = ", ".join(one.source.name for one in adapters)
         yield f"adapters in the model directory are not served, as {enabled} says: {names}"
-    for name in _ONLY_WITH_LORA:
+    for name in ONLY_WITH_LORA:
         if (value := values.get(name)) and value.given:
             yield f"{value}: no effect without option.enable_lora=true"
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"

@@ -6,6 +6,7 @@ ConfigErrors              everything found, raised once
    ├─ UnknownNameError    no option, vLLM argument or server key has this name
    ├─ BadValueError       the value is not what the option takes
    ├─ ContradictionError  two names or values for one option, or two options that exclude each other
+   ├─ UserCodeError       a script of the user's own is no Python
    ├─ RefusedError        understood, and not done here; the message says what to do instead
    └─ UnfitHostError      this machine cannot do what is asked
 """
@@ -31,6 +32,10 @@ class BadValueError(ConfigError):
 
 class ContradictionError(ConfigError):
     """Two names or values for one option, or two options that exclude each other."""
+
+
+class UserCodeError(ConfigError):
+    """A script of the user's own is no Python."""
 
 
 class RefusedError(ConfigError):

@@ -15,7 +15,8 @@ def adapter_rows(settings: AdapterSettings, adapters: Iterable[PlannedAdapter]) 
     yield ["over HTTP", "", f"from {', '.join(settings.roots)}"]
     for one in adapters:
         rank = f"rank {one.rank}" if one.rank else ""
-        yield [one.source.name, rank, f"{_state(one)}: {one.source.src}"]
+        script = f"; its model.py: {one.script}" if one.script else ""
+        yield [one.source.name, rank, f"{_state(one)}: {one.source.src}{script}"]
 
 
 def _state(one: PlannedAdapter) -> str:
@@ -38,7 +39,14 @@ def worker_rows(plan: WorkerPlan) -> Iterator[list[str]]:
 def worker_document(plan: WorkerPlan, adapters: Iterable[PlannedAdapter]) -> dict[str, Any]:
     """Return the same as plain JSON values."""
     known = [
-        asdict(one.source) | {"rank": one.rank, "state": _state(one), "origin": one.named_by or "found"}
+        {
+            **asdict(one.source),
+            "rank": one.rank,
+            "state": _state(one),
+            "origin": one.named_by or "found",
+            "problem": one.problem,
+            "script": list(one.script.functions) if one.script else None,
+        }
         for one in adapters
     ]
     return {

@@ -9,6 +9,7 @@ from typing import Any
 from autoconfig import adapters, sessions
 from autoconfig.checks import port_range
 from autoconfig.kinds import Kind
+from autoconfig.options.adapters import ONLY_WITH_LORA
 from autoconfig.options.model import TASKS
 from autoconfig.recommend import Recommendation
 from autoconfig.resolve import Resolution
@@ -114,10 +115,12 @@ def _arguments(resolution: Resolution, model: str, names: tuple[str, ...]) -> It
     for name, meant in zip(("runner", "convert"), TASKS[values["task"].value], strict=True):
         if meant != "auto" and name not in values:
             yield f"--{name}={meant}"
+    lora = values.get("enable_lora")
+    unused = () if lora and lora.value else ONLY_WITH_LORA
     for name in sorted(values):
         value = values[name]
         effective = value.given or value.reason
-        if effective and value.option.engine and not value.option.note:
+        if effective and value.option.engine and not value.option.note and name not in unused:
             yield from _tokens(value, resolution)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from autoconfig.adapters import USUAL_RANK, PlannedAdapter, taken_by_vllm
 from autoconfig.host import HostFacts
 from autoconfig.model import ModelConfig
-from autoconfig.options import table
+from autoconfig.options.adapters import RANKS, rank_for
 from autoconfig.recommend import Recommendation
 from autoconfig.tiers import gib
 
@@ -41,10 +41,8 @@ def adapters(
 
 
 def _rank(ranks: list[int]) -> tuple[int, str]:
-    choices = table().options["max_lora_rank"].choices
-    largest = max((rank for rank in ranks if rank <= choices[-1]), default=USUAL_RANK)
-    chosen = next(choice for choice in choices if choice >= max(largest, USUAL_RANK))
-    return chosen, f"rank {largest} is the largest among the adapters found"
+    largest = max((rank for rank in ranks if rank <= RANKS[-1]), default=USUAL_RANK)
+    return rank_for(max(largest, USUAL_RANK)) or RANKS[-1], f"rank {largest} is the largest among the adapters found"
 
 
 def _slots(given: Mapping[str, Any], pinned: int) -> tuple[int, str]:

@@ -1,13 +1,13 @@
 """Turns all sources, the host and the model directory into one Resolution, or raises every mistake together."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from autoconfig import checks, checks_adapters, checks_cache, recommend, recommend_adapters, sessions
-from autoconfig.adapters import PlannedAdapter, find, judged
+from autoconfig.adapters import PlannedAdapter, find, judged, looked_at
 from autoconfig.errors import ConfigError, ConfigErrors
 from autoconfig.host import HostFacts
 from autoconfig.model import ModelConfig, ModelDirectory, look
@@ -17,10 +17,9 @@ from autoconfig.properties import PropertiesFile
 from autoconfig.recommend import Recommendation
 from autoconfig.scripts import find_script
 from autoconfig.settings import ServingSettings, StartSettings
-from autoconfig.sources import Given, Origin, gather
+from autoconfig.sources import Given, Origin, gather, of_command_line, of_directory
 from autoconfig.values import Value, default, merged
 
-FLAGS = {"bind_to_port": "--port"}
 SHOWN_GROUPS = ("Model", "Engine", "Serving")
 
 
@@ -47,10 +46,14 @@ def resolve(
     host: HostFacts,
     model_directory: ModelDirectory | None = None,
     command_line: Mapping[str, str] | None = None,
+    at_hand: Callable[[Mapping[str, Value]], Path | None] | None = None,
 ) -> Resolution:
-    """Decide every option. `command_line` holds options by name; it wins over all sources."""
+    """Decide every option. `command_line` holds options by name; it wins over all sources.
+
+    `at_hand` tells where a model that comes from elsewhere lies on this machine already, if it does.
+    """
     gathered = gather(environ, properties)
-    given = [*gathered.given, *_from_command_line(command_line or {}), *_from_directory(model_directory)]
+    given = [*gathered.given, *of_command_line(command_line or {}), *of_directory(model_directory)]
     values, unreadable = _merge(given)
     model = _served(values, model_directory)
     config = model.config if model else None
@@ -62,9 +65,11 @@ def resolve(
     place = _model_place(values, model_directory)
     found = find(values, [*([model_directory.path] if model_directory else ()), *([place] if place else ())])
     script = find_script(values, model_directory.path if model_directory else None)
-    shapes = config or (look(place).config if place else None)
+    weights = place or (at_hand(values) if at_hand else None)
+    shapes = config or (look(weights).config if weights else None)
     _recommend(values, recommend_adapters.adapters(_spoken(values), found.adapters, host, shapes))
-    adapters = judged(found.adapters, values)
+    adapters = looked_at(found.adapters, weights)
+    served = judged(adapters, values)
     values = _complete(values)
     errors = (
         *gathered.errors,
@@ -87,12 +92,12 @@ def resolve(
         *_notes(values, model_directory),
         *script.notes,
         *found.notes,
-        *checks_adapters.remarks(values, adapters, environ),
+        *checks_adapters.remarks(values, served, environ),
         *sessions.remarks(values),
         *checks_cache.remarks(values, environ),
     )
     settings = _settings(values, config, model_directory)
-    return Resolution(values, variables, gathered.custom, notes, settings, model_directory, adapters, script.file)
+    return Resolution(values, variables, gathered.custom, notes, settings, model_directory, served, script.file)
 
 
 def _without_gpu(
@@ -110,22 +115,6 @@ def _without_gpu(
 
 def _spoken(values: Mapping[str, Value]) -> dict[str, Any]:
     return {name: value.value for name, value in values.items()}
-
-
-def _from_command_line(options: Mapping[str, str]) -> list[Given]:
-    return [
-        Given(table().options[name], text, Origin(Layer.COMMAND_LINE, FLAGS[name])) for name, text in options.items()
-    ]
-
-
-def _from_directory(directory: ModelDirectory | None) -> list[Given]:
-    if directory is None or not directory.has_weights:
-        return []
-    return [
-        Given(
-            table().options["model_id"], str(directory.path), Origin(Layer.DIRECTORY, "weights in the model directory")
-        )
-    ]
 
 
 def _merge(given: Iterable[Given]) -> tuple[dict[str, Value], list[ConfigError]]:

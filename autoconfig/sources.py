@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from autoconfig.errors import ConfigError, UnknownNameError
 from autoconfig.kinds import Kind
 from autoconfig.masking import MASK, is_secret, masked
+from autoconfig.model import ModelDirectory
 from autoconfig.options import Layer, Name, Option, table
 from autoconfig.properties import PropertiesFile
 
 # In these families every name is ours or vLLM's, so that an unknown one is a slip. SAGEMAKER_* is the platform's own.
 _FAMILIES = ("OPTION_", "SM_VLLM_", "SERVING_")
+_FLAGS = {"bind_to_port": "--port"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,21 @@ def gather(environ: Mapping[str, str], properties: PropertiesFile | None) -> Gat
         for pair in properties.properties:
             _take_property(gathered, pair.key, pair.value, f"{properties.label}:{pair.line}")
     return gathered
+
+
+def of_command_line(options: Mapping[str, str]) -> list[Given]:
+    """Return what arguments of the command line say, by the names of their options."""
+    return [
+        Given(table().options[name], text, Origin(Layer.COMMAND_LINE, _FLAGS[name])) for name, text in options.items()
+    ]
+
+
+def of_directory(directory: ModelDirectory | None) -> list[Given]:
+    """Return what a model directory says by what is in it."""
+    if directory is None or not directory.has_weights:
+        return []
+    origin = Origin(Layer.DIRECTORY, "weights in the model directory")
+    return [Given(table().options["model_id"], str(directory.path), origin)]
 
 
 def _take_variable(gathered: Gathered, variable: str, text: str) -> None:

@@ -132,6 +132,13 @@ def _chosen(one: Given, value: Any) -> Any:
     for candidate in (value, value.lower().replace("-", "_")) if isinstance(value, str) else (value,):
         if candidate in choices:
             return candidate
-    near = difflib.get_close_matches(str(value), [*map(str, choices), *one.option.spelled], n=2)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise BadValueError(f"{one} is not {one.option.expected}.{hint}")
+    raise BadValueError(f"{one} is not {one.option.expected}.{_near(one.option, value)}")
+
+
+def _near(option: Option, value: Any) -> str:
+    """Say what was probably meant: the next larger number, or a word that is written nearly so."""
+    if option.kind is Kind.INT:
+        larger = [choice for choice in option.choices if choice > value]
+        return f" Set {min(larger)}." if larger else f" Set {max(option.choices)} at most."
+    near = difflib.get_close_matches(str(value), [*map(str, option.choices), *option.spelled], n=2)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

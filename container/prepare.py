@@ -8,16 +8,17 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from autoconfig.adapters import with_brought
 from autoconfig.host import HostFacts, probe
-from autoconfig.host_disks import DiskProbe
+from autoconfig.host_disks import DiskProbe, mount_of, place_at, why_unwritable
 from autoconfig.instances import InstanceFacts
 from autoconfig.launch import WorkerLaunch, plan_worker
 from autoconfig.lmcache.worker import with_cache
 from autoconfig.model import ModelDirectory, look
+from autoconfig.options import table
 from autoconfig.properties import parse_properties
 from autoconfig.resolve import Resolution, resolve
 from autoconfig.sessions import enabled
@@ -115,9 +116,9 @@ def prepare(
     properties = parse_properties(file.read_bytes()) if file else None
     host = instance.host() if instance else probe(visible_devices=environ.get("CUDA_VISIBLE_DEVICES"))
     command_line = {} if port is None else {"bind_to_port": str(port)}
-    resolution = resolve(environ, properties, host, directory, command_line)
+    resolution = resolve(environ, properties, host, directory, command_line, partial(_at_hand, environ))
     if instance is None:
-        _check_sessions(resolution)
+        _check_sessions(resolution, host)
     run_directory = _run_directory(environ, resolution.settings.port)
     return replace(_plan(environ, resolution, host, run_directory), instance=instance)
 
@@ -158,15 +159,6 @@ def with_cache_planned(plan: LaunchPlan, ports: tuple[int, int] = (0, 0), probe:
     return replace(plan, cache=decide(plan.situation, directory, commit, ports=ports, probe=probe))
 
 
-def with_adapters_of_model(plan: LaunchPlan) -> LaunchPlan:
-    """Let the worker know of the adapters that a download brought beside its model."""
-    worker, directory = plan.engine.plan, plan.model.directory
-    if worker.adapters is None or directory is None:
-        return plan
-    worker = replace(worker, adapters=with_brought(worker.adapters, directory))
-    return replace(plan, engine=replace(plan.engine, plan=worker))
-
-
 def _look_at(given: Path | None) -> ModelDirectory | None:
     """Return what the model directory holds; SageMaker's is optional, one that was named is not."""
     if given is None:
@@ -176,11 +168,29 @@ def _look_at(given: Path | None) -> ModelDirectory | None:
     return look(given.resolve())
 
 
-def _check_sessions(resolution: Resolution) -> None:
+def _check_sessions(resolution: Resolution, host: HostFacts) -> None:
     """Refuse a directory for sessions that cannot be written, before the worker does it after minutes."""
     path = resolution.values.get("sessions_path")
-    if path and enabled(resolution.values) and not _can_be_written(Path(path.value)):
-        raise PreparationError(f"{path}: sessions cannot be kept there; give a directory that can be written")
+    if path is None or not enabled(resolution.values):
+        return
+    place = place_at(host.root, path.value, host.mounts) if host.root else None
+    if why := why_unwritable(mount_of(place.real if place else path.value, host.mounts), place):
+        raise PreparationError(f"{path} {why}: sessions cannot be kept there; give a directory that can be written")
+
+
+def _at_hand(environ: Mapping[str, str], values: Mapping[str, Value]) -> Path | None:
+    """Return where the embedded model, or one of the hub's, lies since an earlier start."""
+    said = {name: value.value for name, value in values.items()}
+    port = said.get("bind_to_port", table().options["bind_to_port"].default)
+    cache = _cache_directory(environ, _run_directory(environ, port))
+    model = said.get("model_id")
+    if model is None:
+        directory = cache / "models" / MODEL_NAME
+        return directory if directory.is_dir() else None
+    if model.startswith(("/", ".", "s3://")):
+        return None
+    home = {} if _has_home(environ) else {"HF_HOME": str(cache / "huggingface")}
+    return cached(model, said.get("revision"), {**home, **environ})
 
 
 def _model_source(model: str | None, given: Value, downloads: Path, cache: Path) -> ModelSource:

@@ -11,6 +11,7 @@ from typing import Any
 from autoconfig.adapters import FOLDER
 from autoconfig.checks import port_range
 from autoconfig.errors import ConfigErrors
+from container.brought import with_adapters_of_model
 from container.cache_disk import CacheDisk
 from container.cache_launch import write_files
 from container.cache_start import CacheStart
@@ -21,7 +22,7 @@ from container.files import exclusive, private_directory, write_atomically
 from container.hub_config import fetch_config
 from container.logs import WorkerOutput
 from container.ports import reserved_ports
-from container.prepare import LaunchPlan, with_adapters_of_model, with_cache_planned
+from container.prepare import LaunchPlan, with_cache_planned
 from container.probe_disk import probe_disk
 from container.processes import adopt_orphans, end_descendants, interruptible
 from container.progress import Progress, first_request
@@ -40,7 +41,9 @@ def serve(plan: LaunchPlan, console: Console) -> Exit:
             with interruptible(plan.limits.start_seconds, progress):
                 _announce(plan, progress)
                 _bring(plan, progress)
-                plan = with_adapters_of_model(plan)
+                plan, unserved = with_adapters_of_model(plan)
+                for adapter in unserved:
+                    progress.warn(adapter)
                 plan = _with_cache(plan, held, progress)
                 _write_files(plan)
             outcome = _run(plan, console, progress)

@@ -4,6 +4,15 @@ from autoconfig.kinds import Kind
 from autoconfig.options.option import Option, Spelling
 
 GROUP = "Adapter options"
+ONLY_WITH_LORA = ("max_loras", "max_cpu_loras", "max_lora_rank", "adapter_roots")
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as max_lora_rank."""
+
+
+def rank_for(rank: int) -> int | None:
+    """Return the smallest of them that an adapter of a rank fits into; None where it is larger than all."""
+    return next((choice for choice in RANKS if choice >= rank), None)
+
 
 OPTIONS = (
     Option(
@@ -33,7 +42,7 @@ OPTIONS = (
         "Largest rank of an adapter; a larger one takes memory for every adapter. Default: what the adapters of the "
         "start need, at least 16.",
         kind=Kind.INT,
-        choices=(1, 8, 16, 32, 64, 128, 256, 320, 512),
+        choices=RANKS,
         engine="max_lora_rank",
     ),
     Option(

@@ -51,7 +51,8 @@ ENGINE_OPTIONS = [
 
 
 def tokens(option: Option) -> list[str]:
-    plan = launched(resolved(f"option.{option.name}={sample(option)}", FOUR_GPUS)).plan
+    lora = "" if option.name == "enable_lora" else "option.enable_lora=true\n"  # without it some are not handed on
+    plan = launched(resolved(f"{lora}option.{option.name}={sample(option)}", FOUR_GPUS)).plan
     flag = f"-{option.engine.replace('_', '-')}"
     start = next(i for i, token in enumerate(plan.engine_arguments) if token.partition("=")[0].endswith(flag))
     rest = plan.engine_arguments[start + 1 :]

@@ -8,6 +8,7 @@ import pytest
 
 from autoconfig.explain import render
 from autoconfig.model import look
+from tests.autoconfig.adapter_files import write_adapter
 from tests.autoconfig.configured import launched, resolved
 from tests.autoconfig.hosts import FOUR_GPUS
 
@@ -58,14 +59,14 @@ def test_the_page_has_a_line_for_every_option_of_ours() -> None:
 
 
 def test_json_holds_the_adapters_the_sessions_and_the_script(tmp_path: Path) -> None:
-    (tmp_path / "adapters" / "law").mkdir(parents=True)
-    (tmp_path / "adapters" / "law" / "adapter_config.json").write_text('{"r": 8}')
+    write_adapter(tmp_path / "adapters" / "law")
+    (tmp_path / "adapters" / "law" / "model.py").write_text("def handle(inputs): ...")
     (tmp_path / "model.py").write_text("")
     resolution = resolved("option.enable_stateful_sessions=true", directory=look(tmp_path))
     shown = json.loads(render(resolution, launched(resolution), as_json=True))
     assert shown["adapters"]["sources"] == [
         {"name": "law", "src": str(tmp_path / "adapters" / "law"), "preload": False, "pin": False, "rank": 8,
-         "state": "loaded on its first request", "origin": "found"}
+         "state": "loaded on its first request", "origin": "found", "problem": "", "script": ["handle"]}
     ]  # fmt: skip
     assert shown["adapters"]["max_rank"] == 16
     assert shown["sessions"]["expiration_seconds"] == 1200

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,52 @@ def script(model: Path, **environ: str) -> str:
 
 def test_a_model_py_beside_the_model_is_used_and_remarked(model: Path) -> None:
     assert script(model) == str(model / "model.py")
-    assert resolved(directory=look(model)).notes == ("model.py: its formatters or handler are used",)
+    (model / "model.py").write_text("def handle(inputs): ...")
+    assert resolved(directory=look(model)).notes == (f"{model}/model.py: handle is used",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "nothing in it is used: no function has @input_formatter or @output_formatter, or is called input_fn, "),
+        ("from djl_python.input_parser import input_formatter", "nothing in it is used"),
+        ("@input_formatter\ndef f(body): ...", "input_formatter is used"),
+        ("@djl_python.output_formatter.output_formatter\nasync def f(body): ...", "output_formatter is used"),
+        ("from a import input_formatter as ask\nif True:\n    @ask\n    def f(x): ...", "input_formatter is used"),
+        ("@input_formatter\ndef f(x): ...\n@output_formatter\ndef g(x): ...\nfrom h import handle\ndef input_fn(): ...",
+         "input_formatter, output_formatter and handle are used"),
+        ("def input_fn(body, kind): ...\noutput_fn = print\n", "input_fn and output_fn are used"),
+        ("class A:\n    def handle(self): ...", "nothing in it is used"),
+        ("from . import mine", "what it imports is used where it is a formatter or a handler"),
+        ("import code.inference", "what it imports is used where it is a formatter or a handler"),
+        ("from os import *", "what it imports is used where it is a formatter or a handler"),
+        ("import os.path", "nothing in it is used"),
+    ],
+)  # fmt: skip
+def test_what_is_used_of_a_script_is_said_by_name(model: Path, text: str, said: str) -> None:
+    (model / "model.py").write_text(text)
+    (note,) = resolved(directory=look(model)).notes
+    assert note.startswith(f"{model}/model.py: {said}")
+
+
+@pytest.mark.parametrize(
+    "entry", [{}, {"OPTION_ENTRYPOINT": "model.py"}, {"OPTION_ENTRYPOINT": "djl_python.huggingface"}]
+)
+def test_a_script_that_is_no_python_stops_the_start_with_its_line(model: Path, entry: dict[str, Any]) -> None:
+    (model / "model.py").write_text("x = 1\ndef broken(:\n")
+    assert errors("", directory=look(model), **entry) == f"{model}/model.py:2: invalid syntax."
+    (model / "model.py").write_text("return 1")
+    assert errors("", directory=look(model), **entry) == f"{model}/model.py:1: 'return' outside function."
+
+
+def test_a_script_elsewhere_is_not_confused_with_the_one_beside_the_model(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    file = tmp_path / "elsewhere" / "model.py"
+    file.write_text("def handle(inputs): ...")
+    assert resolved(directory=look(model), OPTION_ENTRYPOINT=str(file)).notes == (
+        f"{file}: handle is used",
+        f"{model}/model.py: not used, as option.entrypoint={file} (OPTION_ENTRYPOINT) names another file",
+    )
 
 
 def test_without_one_there_is_no_script(tmp_path: Path) -> None:
@@ -38,7 +84,9 @@ def test_the_usual_entry_points_of_lmi_leave_it_at_that(model: Path, variable: s
 def test_another_file_of_the_models_own_takes_its_place(model: Path) -> None:
     assert script(model, OPTION_ENTRYPOINT="code/inference.py") == str(model / "code" / "inference.py")
     notes = resolved(directory=look(model), OPTION_ENTRYPOINT="code/inference.py").notes
-    assert notes[1].startswith("model.py is not used, as option.entrypoint=code/inference.py (OPTION_ENTRYPOINT)")
+    assert notes[1].startswith(
+        f"{model}/model.py: not used, as option.entrypoint=code/inference.py (OPTION_ENTRYPOINT)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ HINT = "Did you mean float32 or float16?"
         ("tensor_parallel_degree", "all", 'is not a whole number of at least 1, or "max".'),
         ("dtype", "float12", f"is not one of auto, bfloat16, float16, float32. {HINT}"),
         ("scheduling_policy", "prio", "is not one of fcfs, priority. Did you mean priority?"),
-        ("max_lora_rank", "24", "is not one of 1, 8, 16, 32, 64, 128, 256, 320, 512."),
+        ("max_lora_rank", "24", "is not one of 1, 8, 16, 32, 64, 128, 256, 320, 512. Set 32."),
         ("speculative_config", "{'method': 'ngram'}", "is not a JSON object."),
         ("drain_timeout", "60", "is not a number from 0 to 20."),
         ("bind_to_port", "http", "is not a whole number from 1 to 65535."),

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from autoconfig.errors import ConfigErrors
+from container.brought import with_adapters_of_model
 from container.errors import PreparationError
-from container.prepare import LaunchPlan, prepare, with_adapters_of_model
+from container.prepare import LaunchPlan, prepare
+from tests.autoconfig.adapter_files import MODULE, write_adapter, write_weights
 
 
 def plan(home: Path, model_directory: Path | None = None, **environ: str) -> LaunchPlan:
@@ -148,10 +151,15 @@ def test_sessions_that_cannot_be_kept_stop_the_start_at_once(tmp_path: Path) -> 
     assert plan(tmp_path, None, **path).launch.plan.sessions is None
 
 
+def test_a_file_system_of_the_kernel_keeps_no_sessions(tmp_path: Path) -> None:
+    asked = {"SAGEMAKER_SESSIONS_PATH": "/proc/sessions", "OPTION_ENABLE_STATEFUL_SESSIONS": "true"}
+    with pytest.raises(PreparationError, match="is on proc, which keeps no files: sessions cannot be kept there"):
+        plan(tmp_path, None, **asked)
+
+
 def test_adapters_and_the_script_beside_the_model_reach_the_worker(tmp_path: Path) -> None:
     folder = model_directory(tmp_path, "config.json", "model.safetensors", "model.py")
-    (folder / "adapters" / "law").mkdir(parents=True)
-    (folder / "adapters" / "law" / "adapter_config.json").write_text('{"r": 8}')
+    write_adapter(folder / "adapters" / "law")
     worker = plan(tmp_path, folder).launch.plan
     assert worker.script == str(folder / "model.py")
     assert worker.adapters is not None
@@ -166,8 +174,40 @@ def test_adapters_that_a_download_brings_are_known_once_they_are_there(tmp_path:
     }
     planned = plan(tmp_path, None, **asked)
     assert planned.model.directory is not None
-    (planned.model.directory / "adapters" / "law").mkdir(parents=True)
-    worker = with_adapters_of_model(planned).launch.plan
-    assert worker.adapters is not None
-    assert [source.name for source in worker.adapters.sources] == ["law"]
-    assert str(planned.model.directory) in worker.adapters.roots
+    write_adapter(planned.model.directory / "adapters" / "law")
+    bad = write_adapter(planned.model.directory / "adapters" / "med", use_dora=True)
+    later, unserved = with_adapters_of_model(planned)
+    assert later.launch.plan.adapters is not None
+    assert [source.name for source in later.launch.plan.adapters.sources] == ["law", "med"]
+    assert str(planned.model.directory) in later.launch.plan.adapters.roots
+    why = "it uses DoRA, which vLLM does not support"
+    assert unserved == (f"the adapter med ({bad}) cannot be served: {why}",)
+    assert later.launch.plan.adapters.sources[1].problem == why
+
+
+def test_adapters_that_are_not_for_the_model_are_found_out_when_it_is_there(tmp_path: Path) -> None:
+    law = write_adapter(tmp_path / "law", size=8)
+    planned = plan(tmp_path, None, OPTION_ADAPTERS=law)
+    assert with_adapters_of_model(planned)[1] == ()
+    embedded = planned.model.directory
+    assert embedded is not None
+    embedded.mkdir(parents=True)
+    write_weights(embedded / "model.safetensors", {f"{MODULE}.weight": [4, 4]})
+    with pytest.raises(ConfigErrors, match=r"option.adapters \(OPTION_ADAPTERS\): .*is 4x4 here, the adapter's 8x8"):
+        with_adapters_of_model(planned)
+    with pytest.raises(ConfigErrors, match="the adapter's 8x8"):  # as an earlier start has converted it
+        plan(tmp_path, None, OPTION_ADAPTERS=law)
+
+
+def test_adapters_are_planned_for_the_models_shapes_wherever_it_comes_from(tmp_path: Path) -> None:
+    config = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+              "num_key_value_heads": 3, "vocab_size": 49152, "architectures": ["LlamaForCausalLM"]}  # fmt: skip
+    for model, place in (
+        ("", "lmi/models/SmolLM2-135M-Instruct"),
+        ("org/m", "huggingface/hub/models--org--m/snapshots/main"),
+    ):
+        asked = {"OPTION_ENABLE_LORA": "true", **({"HF_MODEL_ID": model} if model else {})}
+        assert "assumed" in plan(tmp_path, None, **asked).resolution.values["max_cpu_loras"].reason
+        (tmp_path / ".cache" / place).mkdir(parents=True)
+        (tmp_path / ".cache" / place / "config.json").write_text(json.dumps(config))
+        assert " MiB at most" in plan(tmp_path, None, **asked).resolution.values["max_cpu_loras"].reason
