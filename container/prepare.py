@@ -26,7 +26,7 @@ from autoconfig.values import Value
 from container.cache_launch import watcher
 from container.cache_start import CacheStart, Situation, decide
 from container.children import Child
-from container.demo_model import MODEL_NAME
+from container.demo_model import MODEL_NAME, embedded_model
 from container.errors import PreparationError
 from container.hub_cache import cached
 from container.supervise import Limits
@@ -195,7 +195,7 @@ def _at_hand(environ: Mapping[str, str], values: Mapping[str, Value]) -> Path | 
 
 def _model_source(model: str | None, given: Value, downloads: Path, cache: Path) -> ModelSource:
     if model is None:
-        return ModelSource("embedded", MODEL_NAME, cache / "models" / MODEL_NAME)
+        return ModelSource("embedded", MODEL_NAME, embedded_model(cache))
     if model.startswith("s3://"):
         digest = hashlib.sha256(model.rstrip("/").encode()).hexdigest()[:8]
         return ModelSource("s3", model, downloads / f"{Path(model).name}-{digest}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from container.console import Console
-from container.demo_model import ensure_demo_model
+from container.demo_model import embedded_model, ensure_demo_model
 from container.errors import PreparationError
 from container.progress import Progress
 from tests.container.processes import ROOT
@@ -45,6 +45,13 @@ def test_the_converted_model_knows_the_capital_of_france(tmp_path: Path, progres
 def test_a_model_that_was_converted_is_not_converted_again(tmp_path: Path, progress: Progress) -> None:
     ensure_demo_model(tmp_path, {}, progress)  # an empty environment converts nothing
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_came_with_the_image_is_used_where_it_is(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert embedded_model(cache, root=tmp_path) == cache / "models" / "SmolLM2-135M-Instruct"
+    (tmp_path / "models" / "SmolLM2-135M-Instruct").mkdir(parents=True)
+    assert embedded_model(cache, root=tmp_path) == tmp_path / "models" / "SmolLM2-135M-Instruct"
 
 
 def test_a_conversion_that_fails_leaves_nothing_and_says_why(tmp_path: Path, progress: Progress) -> None:
