@@ -48,7 +48,12 @@ def main(arguments: list[str]) -> int:
     try:
         return _explain(given) if given.verb == "explain" else _serve(given, unknown)
     except (ConfigErrors, PreparationError) as error:
-        print(error, file=sys.stderr)
+        if given.verb == "serve":
+            from container.mistakes import tell
+
+            tell(error, os.environ, given.model_dir)
+        else:
+            print(error, file=sys.stderr)
         return Exit.CONFIGURATION
 
 
@@ -87,8 +92,13 @@ def _mistakes(verb: str, unknown: list[str], verbs: dict[str, argparse.ArgumentP
             hint = f"{' and '.join(others)} does" if others else f"did you mean {near[0]}?" if near else "see --help"
             yield UnknownNameError(f"`{verb}` takes no {option}; {hint}")
         elif verb != "serve" and not may_be_value:
-            yield UnknownNameError(f"`{verb}` takes no argument {argument}; see --help")
+            yield UnknownNameError(f"`{verb}` takes no argument {argument}; {_meant(argument) or 'see --help'}")
         may_be_value = option.startswith("-") and "=" not in argument
+
+
+def _meant(argument: str) -> str:
+    """Say how a directory is given, where an argument is one."""
+    return f"a model directory is given as --model-dir {argument}" if Path(argument).is_dir() else ""
 
 
 def _explain(given: argparse.Namespace) -> int:
@@ -115,7 +125,8 @@ def _serve(given: argparse.Namespace, unknown: list[str]) -> int:
     plan = prepare(os.environ, given.model_dir, given.port)
     console = Console(plan.launch.plan.serving.log_format)
     if unknown:
-        console.say(f"serve takes no such arguments, ignored: {' '.join(unknown)}", "warning")
+        hint = next((f"; {meant}" for meant in map(_meant, unknown) if meant), "")
+        console.say(f"serve takes no such arguments, ignored: {' '.join(unknown)}{hint}", "warning")
     code = serve(plan, console)
     console.close()
     # Not a return: threads of a download that was interrupted may sit in a socket, and exit would wait for them.

@@ -23,6 +23,7 @@ from autoconfig.properties import parse_properties
 from autoconfig.resolve import Resolution, resolve
 from autoconfig.sessions import enabled
 from autoconfig.values import Value
+from container import places
 from container.cache_launch import watcher
 from container.cache_start import CacheStart, Situation, decide
 from container.children import Child
@@ -111,7 +112,7 @@ def prepare(
 
     ConfigErrors and PreparationError carry the operator's message.
     """
-    directory = _look_at(model_directory)
+    directory = look_at(model_directory)
     file = directory.properties if directory else None
     properties = parse_properties(file.read_bytes()) if file else None
     host = instance.host() if instance else probe(visible_devices=environ.get("CUDA_VISIBLE_DEVICES"))
@@ -119,13 +120,13 @@ def prepare(
     resolution = resolve(environ, properties, host, directory, command_line, partial(_at_hand, environ))
     if instance is None:
         _check_sessions(resolution, host)
-    run_directory = _run_directory(environ, resolution.settings.port)
+    run_directory = places.run_directory(environ, resolution.settings.port)
     return replace(_plan(environ, resolution, host, run_directory), instance=instance)
 
 
 def _plan(environ: Mapping[str, str], resolution: Resolution, host: HostFacts, run_directory: Path) -> LaunchPlan:
     settings = resolution.settings
-    cache = _cache_directory(environ, run_directory)
+    cache = places.cache_directory(environ, run_directory)
     downloads = Path(settings.download_directory or cache / "s3")
     model = _model_source(settings.model, resolution.values["model_id"], downloads, cache)
     launch = plan_worker(
@@ -134,7 +135,7 @@ def _plan(environ: Mapping[str, str], resolution: Resolution, host: HostFacts, r
         model=str(model.directory or model.name),
         run_directory=str(run_directory),
         model_name=model.name if model.kind == "embedded" else None,
-        cache_directory=None if _has_home(environ) else str(cache),
+        cache_directory=None if places.has_home(environ) else str(cache),
     )
     listed = resolution.model_directory.requirements if resolution.model_directory else None
     requirements = plan_requirements(listed, cache) if listed else None
@@ -159,8 +160,12 @@ def with_cache_planned(plan: LaunchPlan, ports: tuple[int, int] = (0, 0), probe:
     return replace(plan, cache=decide(plan.situation, directory, commit, ports=ports, probe=probe))
 
 
-def _look_at(given: Path | None) -> ModelDirectory | None:
-    """Return what the model directory holds; SageMaker's is optional, one that was named is not."""
+def look_at(given: Path | None) -> ModelDirectory | None:
+    """Return what the model directory holds; SageMaker's is optional, one that was named is not.
+
+    Raises:
+        PreparationError: the one that was named is not there.
+    """
     if given is None:
         return look(SAGEMAKER_MODEL_DIRECTORY) if SAGEMAKER_MODEL_DIRECTORY.is_dir() else None
     if not given.is_dir():
@@ -182,14 +187,14 @@ def _at_hand(environ: Mapping[str, str], values: Mapping[str, Value]) -> Path | 
     """Return where the embedded model, or one of the hub's, lies since an earlier start."""
     said = {name: value.value for name, value in values.items()}
     port = said.get("bind_to_port", table().options["bind_to_port"].default)
-    cache = _cache_directory(environ, _run_directory(environ, port))
+    cache = places.cache_directory(environ, places.run_directory(environ, port))
     model = said.get("model_id")
     if model is None:
         directory = cache / "models" / MODEL_NAME
         return directory if directory.is_dir() else None
     if model.startswith(("/", ".", "s3://")):
         return None
-    home = {} if _has_home(environ) else {"HF_HOME": str(cache / "huggingface")}
+    home = {} if places.has_home(environ) else {"HF_HOME": str(cache / "huggingface")}
     return cached(model, said.get("revision"), {**home, **environ})
 
 
@@ -204,34 +209,6 @@ def _model_source(model: str | None, given: Value, downloads: Path, cache: Path)
     if model.startswith(("/", "./", "../")):
         raise PreparationError(f"{given}: there is no such directory")
     return ModelSource("hub", model, None)
-
-
-def _run_directory(environ: Mapping[str, str], port: int) -> Path:
-    given = environ.get("LMI_RUN_DIR")
-    return Path(given) if given else _temporary(environ) / f"lmi-{os.geteuid()}-{port}"
-
-
-def _cache_directory(environ: Mapping[str, str], run_directory: Path) -> Path:
-    """Return what survives this start, or a part of the run directory where nothing can be written (read-only root)."""
-    if given := environ.get("LMI_CACHE_DIR"):
-        return Path(given)
-    candidates = [Path(given) for given in (environ.get("XDG_CACHE_HOME"),) if given]
-    if _has_home(environ):
-        candidates.append(Path(environ["HOME"]) / ".cache")
-    return next((place / "lmi" for place in candidates if _can_be_written(place)), run_directory / "cache")
-
-
-def _has_home(environ: Mapping[str, str]) -> bool:
-    return bool(environ.get("HOME")) and _can_be_written(Path(environ["HOME"]) / ".cache")
-
-
-def _can_be_written(place: Path) -> bool:
-    existing = next(parent for parent in (place, *place.parents) if parent.exists())
-    return place.is_absolute() and existing.is_dir() and os.access(existing, os.W_OK)
-
-
-def _temporary(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("TMPDIR") or "/tmp")
 
 
 def _with_import_path(environment: Mapping[str, str], requirements: UserRequirements | None) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.autoconfig.adapter_files import write_adapter
 from tests.container.processes import ROOT
 from tests.timing import LONG_SECONDS
 
@@ -194,6 +195,21 @@ def test_explain_takes_nothing_that_it_does_not_know(tmp_path: Path) -> None:
     assert run(tmp_path, "explain", "surprise", "--jsn") == (2, refused)
 
 
+def test_a_model_directory_without_its_flag_is_told_with_it(tmp_path: Path) -> None:
+    told = f"`explain` takes no argument {tmp_path}; a model directory is given as --model-dir {tmp_path}\n"
+    assert run(tmp_path, "explain", str(tmp_path)) == (2, told)
+
+
+def test_an_adapter_that_is_named_and_cannot_be_served_stops_the_start_at_once(tmp_path: Path) -> None:
+    law = write_adapter(tmp_path / "law", use_dora=True)
+    given = {"OPTION_ADAPTERS": law, "OPTION_MODEL_ID": str(config_json(tmp_path))}
+    why = "it uses DoRA, which vLLM does not support. Mend it, or leave it out."
+    for verb in ("serve", "explain"):
+        began = children_seconds()
+        assert run(tmp_path, verb, **given) == (2, f"option.adapters (OPTION_ADAPTERS): {law}: {why}\n")
+        assert children_seconds() - began < 1
+
+
 def test_a_run_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(tmp_path)
     code, said = run(tmp_path, "serve")
@@ -235,6 +251,18 @@ def test_the_start_deadline_covers_the_download(tmp_path: Path, silent_s3: dict[
     assert "Traceback" not in said
 
 
+def test_an_adapter_that_is_found_and_cannot_be_served_is_told_and_the_start_goes_on(
+    tmp_path: Path, silent_s3: dict[str, str]
+) -> None:
+    law = write_adapter(tmp_path / "model" / "adapters" / "law", use_dora=True)
+    told = f"the adapter law ({law}) cannot be served: it uses DoRA, which vLLM does not support\n"
+    arguments = ("--model-dir", str(tmp_path / "model"))
+    code, said = run(tmp_path, "explain", *arguments, **silent_s3)
+    assert (code, f"  {told}" in said, "fails, as it uses DoRA" in said) == (0, True, True)
+    code, said = run(tmp_path, "serve", *arguments, OPTION_MODEL_LOADING_TIMEOUT="2", **silent_s3)
+    assert (code, f"s] {told}" in said, "looking at s3://models/llama" in said) == (5, True, True)
+
+
 def test_two_servers_do_not_share_a_run_directory(tmp_path: Path, silent_s3: dict[str, str]) -> None:
     first = start(tmp_path, "serve", **silent_s3)
     assert first.stdout is not None
@@ -244,6 +272,17 @@ def test_two_servers_do_not_share_a_run_directory(tmp_path: Path, silent_s3: dic
     first.terminate()
     first.communicate(timeout=LONG_SECONDS)
     assert (code, "another server is running" in said) == (2, True)
+
+
+def test_mistakes_are_json_where_the_log_is_to_be(tmp_path: Path) -> None:
+    model = config_json(tmp_path)
+    (model / "serving.properties").write_text("option.log_format=json\noption.model_id=s3://\noption.dtype=float12\n")
+    code, said = run(tmp_path, "serve", "--model-dir", str(model))
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert (code, [line["level"] for line in lines]) == (2, ["error", "error"])
+    assert lines[1]["message"].startswith("option.model_id=s3:// (serving.properties:2) is neither")
+    code, said = run(tmp_path, "serve", OPTION_MODEL_ID="/nowhere", OPTION_LOG_FORMAT="json")
+    assert (code, json.loads(said)["message"].endswith("there is no such directory")) == (2, True)
 
 
 def test_json_logs_are_json_from_the_first_line(tmp_path: Path) -> None:
