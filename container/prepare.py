@@ -190,7 +190,7 @@ def _at_hand(environ: Mapping[str, str], values: Mapping[str, Value]) -> Path | 
     cache = places.cache_directory(environ, places.run_directory(environ, port))
     model = said.get("model_id")
     if model is None:
-        directory = cache / "models" / MODEL_NAME
+        directory = embedded_model(cache)
         return directory if directory.is_dir() else None
     if model.startswith(("/", ".", "s3://")):
         return None
