@@ -161,8 +161,9 @@ def _model_place(values: Mapping[str, Value], directory: ModelDirectory | None) 
 
 
 def _notes(values: Mapping[str, Value], directory: ModelDirectory | None) -> Iterable[str]:
+    in_front = values["frontend"].value == "djl"
     for value in values.values():
-        if value.given and value.option.note:
+        if value.given and value.option.note and not (in_front and value.option.in_front):
             yield f"{value}: {value.option.note}"
     if directory is not None:
         if directory.entered:
@@ -198,6 +199,7 @@ def _settings(
         trust_remote_code=of("trust_remote_code"),
         host="0.0.0.0",
         port=of("bind_to_port"),
+        frontend=of("frontend"),
         model_loading_timeout_seconds=of("model_loading_timeout"),
         download_directory=of("download_directory"),
         log_level=of("log_level"),

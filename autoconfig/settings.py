@@ -174,6 +174,7 @@ class StartSettings:
     trust_remote_code: bool
     host: str
     port: int
+    frontend: Literal["direct", "djl"]
     model_loading_timeout_seconds: float
     download_directory: str | None
     log_level: str

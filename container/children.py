@@ -1,12 +1,24 @@
 """What runs for as long as the container lives, and when a companion that died is started again."""
 
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """How a worker is reached that a child of ours starts in its turn."""
+
+    pipe: Path
+    """A FIFO it reports on, as it inherits no descriptor."""
+    port: int
+    """Of the child that starts it: only when that answers HTTP are they ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +31,23 @@ class Child:
     companion: bool = False
     """The service goes on without it: it is not waited for, its end is not the run's, and it is started again. Every
     line it prints is for the operator."""
+    hosting: Hosting | None = None
+
+
+def start(child: Child, output: int, status: int | None) -> "subprocess.Popen[bytes]":
+    """Start a process that writes to `output`, and reports on the descriptor `status` where it is given one.
+
+    It gets a session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain.
+    """
+    return subprocess.Popen(
+        child.argv,
+        env=child.environment if status is None else {**child.environment, "LMI_STATUS_FD": str(status)},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=() if status is None else (status,),
+        start_new_session=True,
+    )
 
 
 class Companions:

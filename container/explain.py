@@ -34,11 +34,18 @@ def _start(plan: LaunchPlan) -> dict[str, str]:
         state = "installed in" if plan.requirements.target.is_dir() else "to be installed into"
         start["packages"] = f"{plan.requirements.file}, {state} {plan.requirements.target}"
     start["run directory"] = str(plan.run_directory)
+    start["front end"] = _front_end(plan)
     for child in plan.children:
         start[child.name] = shlex.join(child.argv)
     start["start deadline"] = f"{plan.limits.start_seconds:.0f} s"
     start["stops within"] = f"{plan.limits.stop_seconds:.0f} s of SIGTERM"
     return start
+
+
+def _front_end(plan: LaunchPlan) -> str:
+    chosen, front_end = plan.resolution.values["frontend"], plan.front_end
+    text = f"{front_end.name}, {front_end.description} ({chosen.origin if chosen.given else 'default'})"
+    return f"{text}; CANNOT BE STARTED HERE: {front_end.problem}" if front_end.problem else text
 
 
 def _model(plan: LaunchPlan) -> str:

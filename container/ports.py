@@ -9,6 +9,16 @@ from container.errors import PreparationError
 _TRIALS = 100
 
 
+def check_free(host: str, port: int) -> None:
+    """Refuse a port that somebody listens on, for a child that will open it only when all else is done."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise PreparationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
 @contextmanager
 def reserved_ports(count: int, within: tuple[int, int] | None, never: frozenset[int]) -> Iterator[tuple[int, ...]]:
     """Yield free ports, from the top of a range where one is given, for vLLM counts up from its bottom.

@@ -4,8 +4,6 @@
 """
 
 import hashlib
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +27,10 @@ from container.cache_start import CacheStart, Situation, decide
 from container.children import Child
 from container.demo_model import MODEL_NAME, embedded_model
 from container.errors import PreparationError
+from container.frontends.direct import direct
+from container.frontends.djl import djl
+from container.frontends.djl_start import DjlStart
+from container.frontends.front_end import FrontEnd, Worker
 from container.hub_cache import cached
 from container.supervise import Limits
 from container.user_requirements import UserRequirements, plan_requirements
@@ -60,6 +62,8 @@ class LaunchPlan:
     requirements: UserRequirements | None
     limits: Limits
     cache: CacheStart
+    djl: DjlStart | None = None
+    """What DJL Serving is started with; None: the worker itself answers."""
     instance: InstanceFacts | None = None
     """The machine this is planned for, where it is not this one."""
 
@@ -81,15 +85,17 @@ class LaunchPlan:
     @property
     def children(self) -> tuple[Child, ...]:
         """Return what runs: the cache server's watcher, where there is one, and the worker."""
-        worker = Child(
-            name="engine",
-            # -P keeps the directory we happen to be started in off the worker's import path.
-            argv=(sys.executable, "-P", "-m", "handlers.server", str(self.file)),
-            environment=_with_import_path(self.launch.environment, self.requirements),
-        )
+        worker = self.front_end.child
         if self.cache.launch is None or self.cache.launch.placement is None:
             return (worker,)
         return (watcher(self.cache.launch, self.run_directory, ROOT), worker)
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """Return what answers HTTP."""
+        places = (ROOT, *([self.requirements.target] if self.requirements else []))
+        worker = Worker.importing(places, self.launch.plan, self.launch.environment, self.file)
+        return djl(worker, self.djl) if self.djl else direct(worker)
 
     @property
     def file(self) -> Path:
@@ -140,6 +146,9 @@ def _plan(environ: Mapping[str, str], resolution: Resolution, host: HostFacts, r
     listed = resolution.model_directory.requirements if resolution.model_directory else None
     requirements = plan_requirements(listed, cache) if listed else None
     drain_seconds = launch.plan.serving.drain_timeout_seconds
+    in_front = DjlStart.of(resolution, environ, host, run_directory, ROOT)
+    if in_front:
+        host = replace(host, ram_available_bytes=max(0, host.ram_available_bytes - in_front.heap_bytes))
     plan = LaunchPlan(
         situation=Situation(resolution, launch.environment, host, run_directory),
         engine=launch,
@@ -147,6 +156,7 @@ def _plan(environ: Mapping[str, str], resolution: Resolution, host: HostFacts, r
         requirements=requirements,
         limits=Limits(settings.model_loading_timeout_seconds, drain_seconds + SECONDS_AFTER_DRAINING),
         cache=CacheStart(),
+        djl=in_front,
     )
     return with_cache_planned(plan)
 
@@ -209,11 +219,3 @@ def _model_source(model: str | None, given: Value, downloads: Path, cache: Path)
     if model.startswith(("/", "./", "../")):
         raise PreparationError(f"{given}: there is no such directory")
     return ModelSource("hub", model, None)
-
-
-def _with_import_path(environment: Mapping[str, str], requirements: UserRequirements | None) -> Mapping[str, str]:
-    """Put this repository and the user's packages where the worker imports from."""
-    places = [str(ROOT), *([str(requirements.target)] if requirements else [])]
-    if given := environment.get("PYTHONPATH"):
-        places.append(given)
-    return {**environment, "PYTHONPATH": os.pathsep.join(places)}

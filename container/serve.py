@@ -17,16 +17,17 @@ from container.cache_launch import write_files
 from container.cache_start import CacheStart
 from container.console import Console
 from container.demo_model import ensure_demo_model
+from container.endings import Outcome
 from container.errors import Exit, Interruption, PreparationError
 from container.files import exclusive, private_directory, write_atomically
 from container.hub_config import fetch_config
 from container.logs import WorkerOutput
-from container.ports import reserved_ports
+from container.ports import check_free, reserved_ports
 from container.prepare import LaunchPlan, with_cache_planned
 from container.probe_disk import probe_disk
 from container.processes import adopt_orphans, end_descendants, interruptible
 from container.progress import Progress, first_request
-from container.supervise import Limits, Outcome, Supervisor
+from container.supervise import Limits, Supervisor
 from container.user_requirements import install
 
 
@@ -40,6 +41,7 @@ def serve(plan: LaunchPlan, console: Console) -> Exit:
         with exclusive(plan.run_directory / "lock", busy=busy), ExitStack() as held:
             with interruptible(plan.limits.start_seconds, progress):
                 _announce(plan, progress)
+                _check_front_end(plan)
                 _bring(plan, progress)
                 plan, unserved = with_adapters_of_model(plan)
                 for adapter in unserved:
@@ -65,6 +67,14 @@ def _announce(plan: LaunchPlan, progress: Progress) -> None:
     progress.step(f"configuration: model {plan.model.name} ({origin}), port {settings.port}")
     for note in plan.resolution.notes:
         progress.note(note)
+
+
+def _check_front_end(plan: LaunchPlan) -> None:
+    """Refuse now what a front end between the worker and its callers would say after the model has loaded."""
+    if plan.front_end.problem:
+        raise PreparationError(plan.front_end.problem)
+    if plan.front_end.hosting:
+        check_free(plan.launch.plan.host, plan.launch.plan.port)
 
 
 def _bring(plan: LaunchPlan, progress: Progress) -> None:
@@ -133,6 +143,12 @@ def _planned_again(plan: LaunchPlan, held: ExitStack, progress: Progress) -> Lau
 
 def _write_files(plan: LaunchPlan) -> None:
     """Write what the worker reads; the children are listed for whoever looks into the run directory."""
+    front_end = plan.front_end
+    for directory in front_end.directories:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(mode=0o700)
+    for file, text in front_end.files.items():
+        write_atomically(file, text)
     children = [{"name": child.name, "argv": child.argv} for child in plan.children]
     content = {"version": 1, "worker": plan.launch.plan.to_json(), "children": children}
     write_atomically(plan.file, json.dumps(content, indent=2))

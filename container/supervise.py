@@ -1,22 +1,24 @@
 """Runs the worker as PID 1 must: starts it, passes signals on, reaps whatever dies, and ends with the right status.
 
 One blocking loop over a selector: the worker's status pipe, its output, and the pipe into which Python writes the
-numbers of signals. No threads and no polling, so nothing to lock and nothing to miss.
+numbers of signals. No threads, so nothing to lock, and no polling but for the port a front end opens last.
 """
 
 import os
 import selectors
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from subprocess import Popen
 
-from container.children import Child, Companions
-from container.endings import Endings
+from container.children import Child, Companions, start
+from container.endings import Endings, Outcome
 from container.errors import Exit
-from container.logs import WorkerOutput, is_generic, shortened
+from container.hosted import CHECK_SECONDS, LAST_REPLIES_SECONDS, HostedWorker
+from container.logs import WorkerOutput
 from container.processes import STOP_SIGNALS, adopt_orphans, end_descendants, reap, signal_pipe
 from container.progress import Progress
 from container.status import Event, StatusLines, TextLines
@@ -36,14 +38,6 @@ class Limits:
     """From SIGTERM until whatever still drains is killed; SageMaker sends SIGKILL after 30 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How it ended: the exit status of this process, and the line that explains it."""
-
-    code: Exit
-    reason: str
-
-
 class Supervisor:
     """One run of the children, from start to the last reaped descendant."""
 
@@ -55,10 +49,12 @@ class Supervisor:
         self._progress = progress
         self._on_ready = on_ready
         self._selector = selectors.DefaultSelector()
-        self._running: dict[int, tuple[Child, subprocess.Popen[bytes]]] = {}
+        self._running: dict[int, tuple[Child, Popen[bytes]]] = {}
+        self._hosted: dict[str, HostedWorker] = {}
         self._companions = Companions()
         self._not_ready: set[str] = set()
         self._start_limit = time.monotonic() + limits.start_seconds
+        self._end_at: float | None = None
         self._kill_at: float | None = None
         self._failure: Event | None = None
         self._outcome: Outcome | None = None
@@ -81,22 +77,20 @@ class Supervisor:
         return self._outcome or Outcome(Exit.STOPPED, "there was nothing to run")
 
     def _start(self, child: Child) -> None:
-        status = self._pipe(StatusLines(partial(self._take_event, child)))
+        take = partial(self._take_event, child)
         output = self._pipe(TextLines(partial(self._say, child)) if child.companion else self._output.feed)
+        status = None
+        if child.hosting:
+            worker = self._hosted[child.name] = HostedWorker(child.hosting, take, self._lose_hosted)
+            self._watch(worker.descriptor, worker)
+        else:
+            status = self._pipe(StatusLines(take))
         try:
-            process = subprocess.Popen(
-                child.argv,
-                env={**child.environment, "LMI_STATUS_FD": str(status)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(status,),
-                # A session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain.
-                start_new_session=True,
-            )
+            process = start(child, output, status)
         finally:
-            os.close(status)
             os.close(output)
+            if status is not None:
+                os.close(status)
         self._running[process.pid] = (child, process)
         if not child.companion:
             self._not_ready.add(child.name)
@@ -166,13 +160,27 @@ class Supervisor:
             case "notice":
                 self._progress.warn(f"{child.name}: {event.get('text')}")
             case "ready" if child.name in self._not_ready:
-                self._not_ready.discard(child.name)
-                if not self._not_ready and self._outcome is None:
-                    self._output.started()
-                    self._on_ready(event)
+                self._take_ready(child.name, event)
+            case "drained":
+                self._end_at = time.monotonic() + LAST_REPLIES_SECONDS
             case "failed":
                 self._failure = event
-                self._kill_at = time.monotonic() + HASTE_SECONDS
+                if child.hosting:  # what hosts it does not know, and would start another
+                    self._end_at = time.monotonic() + LAST_REPLIES_SECONDS
+                else:
+                    self._kill_at = time.monotonic() + HASTE_SECONDS
+
+    def _take_ready(self, name: str, event: Event) -> None:
+        self._not_ready.discard(name)
+        if not self._not_ready and self._outcome is None:
+            self._output.started()
+            self._on_ready(event)
+
+    def _lose_hosted(self) -> None:
+        """End what hosts a worker that has ended: it would start another, and never be healthy again."""
+        if self._outcome is None and self._failure is None:
+            self._failure = {"cause": self._endings.of_grandchild(), "code": Exit.ENGINE}
+        self._end_at = time.monotonic()
 
     def _bury(self) -> None:
         """Reap the dead; a child of ours among them that is no companion ends the run."""
@@ -183,23 +191,12 @@ class Supervisor:
             process.returncode = code  # reaped here, so Popen must not wait for it
             self._drain()
             if not child.companion:
-                self._outcome = self._outcome or self._explain(child, code)
+                self._outcome = self._outcome or self._endings.outcome(
+                    child.name, code, self._failure, self._output, starting=bool(self._not_ready)
+                )
                 self._end_children(HASTE_SECONDS)
             elif self._outcome is None:
-                self._lose(child, self._ending(code))
-
-    def _explain(self, child: Child, code: int) -> Outcome:
-        told = self._failure.get("cause") if self._failure else None
-        cause = shortened(told) if told and not is_generic(told) else self._output.cause() or told or self._ending(code)
-        code = self._failure.get("code", code) if self._failure else code
-        if code == Exit.CONFIGURATION and told:  # then it is not the child that is at fault
-            return Outcome(Exit.CONFIGURATION, f"{cause} (log: {self._output.log_file})")
-        kind = Exit.CONFIGURATION if code == Exit.CONFIGURATION else Exit.ENGINE
-        when = "failed to start" if self._not_ready else "ended while serving"
-        return Outcome(kind, f"the {child.name} {when}: {cause} (its log: {self._output.log_file})")
-
-    def _ending(self, code: int) -> str:
-        return self._endings.of(code) or f"exit status {code}, without a reason in its log"
+                self._lose(child, self._endings.described(code))
 
     def _keep_time(self) -> None:
         now = time.monotonic()
@@ -212,6 +209,12 @@ class Supervisor:
                 stuck = f"stuck at: {self._progress.current}, after {self._progress.elapsed():.0f} s"
                 self._outcome = Outcome(Exit.DEADLINE, f"{limit}; {stuck} (its log: {self._output.log_file})")
                 self._end_children(HASTE_SECONDS)
+        for name, worker in self._hosted.items():
+            if name in self._not_ready and self._outcome is None and (event := worker.ready()):
+                self._take_ready(name, event)
+        if self._end_at is not None and now >= self._end_at:
+            self._end_at = None
+            self._end_children(HASTE_SECONDS)
         if self._kill_at is not None and now >= self._kill_at:
             self._kill_at = None
             self._progress.note(f"killing what has not ended: {', '.join(c.name for c, _ in self._running.values())}")
@@ -219,19 +222,26 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """Return how long nothing can fall due: for ever while serving, at most a second while starting."""
-        due = [] if self._kill_at is None else [self._kill_at]
+        due = [moment for moment in (self._end_at, self._kill_at) if moment is not None]
         if self._outcome is None:
             due += self._companions.moments()
-            due += [time.monotonic() + 1.0, self._start_limit] if self._not_ready else []
+            look = CHECK_SECONDS if self._hosted else 1.0
+            due += [time.monotonic() + look, self._start_limit] if self._not_ready else []
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _end_children(self, seconds: float) -> None:
         """Ask them to end; companions only when nobody is left who may still need them to drain."""
         limit = time.monotonic() + seconds
         self._kill_at = limit if self._kill_at is None else min(self._kill_at, limit)
-        needed = {pid for pid, (child, _) in self._running.items() if not child.companion}
+        needed = {self._asked(pid, child) for pid, (child, _) in self._running.items() if not child.companion}
         self._signal(needed or set(self._running), signal.SIGTERM)
+
+    def _asked(self, pid: int, child: Child) -> int:
+        """Return who drains: a hosted worker that serves, as Java cuts every connection when it is told to stop."""
+        worker = self._hosted.get(child.name)
+        return worker.pid if worker and worker.pid and child.name not in self._not_ready else pid
 
     def _signal(self, pids: Iterable[int], number: signal.Signals) -> None:
         for pid in pids:
-            os.kill(pid, number)  # not Popen.send_signal: it may reap the child, which _bury would then never see
+            with suppress(ProcessLookupError):  # a hosted worker is not ours to bury
+                os.kill(pid, number)  # not Popen.send_signal: it may reap the child, which _bury would then never see

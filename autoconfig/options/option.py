@@ -59,6 +59,8 @@ class Option:
     """Whether `option.<name>` and `OPTION_<NAME>` reach it."""
     secret: bool = False
     note: str = ""
+    in_front: bool = False
+    """Whether DJL Serving obeys it where it is in front: the note is then void, and the value handed on."""
     refused: str = ""
     refused_when: Callable[[Any], bool] = field(default=_always)
 

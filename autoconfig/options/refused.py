@@ -5,18 +5,9 @@ from autoconfig.options.option import Option, Spelling
 
 GROUP = "Not done here"
 
-_LATER = "is not in this version yet"
 _TLS = "asks for TLS, which this container leaves to SageMaker or a proxy in front; remove it"
 
 OPTIONS = (
-    Option(
-        "frontend",
-        "What listens: direct, or DJL Serving.",
-        choices=("direct", "djl"),
-        default="direct",
-        refused=f"{_LATER}; use option.frontend=direct",
-        refused_when=lambda frontend: frontend == "djl",
-    ),
     Option(
         "input_formatter",
         "Custom input formatter.",

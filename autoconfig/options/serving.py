@@ -23,6 +23,12 @@ def _port_of(address: str) -> str:
 
 OPTIONS = (
     Option(
+        "frontend",
+        "What answers HTTP: direct (the worker itself) or djl (DJL Serving in front of it, where the image has it).",
+        choices=("direct", "djl"),
+        default="direct",
+    ),
+    Option(
         "bind_to_port",
         "Port of the one listener; its address is always 0.0.0.0.",
         kind=Kind.INT,

@@ -8,7 +8,7 @@ GROUP = "Accepted, without effect"
 _BATCHING = "no effect: vLLM always batches continuously"
 _ONE_HANDLER = "no effect: this container has one handler, and vLLM behind it"
 _ONE_ENGINE = "no effect: one engine serves the whole container; option.data_parallel_size makes copies inside it"
-_JAVA = "no effect: there is no Java server in front"
+_JAVA = "no effect without option.frontend=djl: there is no Java server in front"
 _STATUSES = "no effect: every error carries the status it deserves"
 _HEALTH = "no effect: /ping fails exactly when the engine cannot answer, and the container then ends"
 
@@ -50,7 +50,7 @@ _SERVER_LEVEL = (
     ("max_batch_delay", "Milliseconds to wait for a batch", _BATCHING),
     ("retry_threshold", "Restarts before a model fails", _HEALTH),
     ("management_address", "Address of the management API", _JAVA),
-    ("cluster_address", "Address of the cluster API", _JAVA),
+    ("cluster_address", "Address of the cluster API", "no effect: one container is one node"),
     ("load_models", "Models to load", "no effect: one container serves one model; use option.model_id"),
     ("model_store", "Directory of models", "no effect: one container serves one model; use --model-dir"),
     (
@@ -100,6 +100,15 @@ _SERVER_LEVEL = (
     ("prometheus", "Java metrics", "no effect: /metrics is always there"),
 )
 
+# DJL Serving's own keys that it goes on obeying where it is in front
+_IN_FRONT = frozenset(
+    "management_address number_of_netty_threads reserved_memory_mb chunked_read_timeout error_rate_wlm "
+    "error_rate_server error_rate_model error_rate_any bad_request_http_code wlm_error_http_code "
+    "throttle_error_http_code timeout_http_code server_error_http_code request_id_header_key cors_allowed_origin "
+    "cors_allowed_methods cors_allowed_headers model_url_pattern plugin_folder use_native_io io_ratio "
+    "prefer_direct_buffer sagemaker_model_server_vmargs python_executable max_netty_buffer_size java_opts".split()
+)
+
 # variables that DJL Serving or its start script reads directly
 _VARIABLES = (
     ("sagemaker_health_check_override", "/ping fails when workers are missing", "always so here"),
@@ -107,11 +116,11 @@ _VARIABLES = (
     ("sagemaker_model_server_workers", "Workers", _ONE_ENGINE),
     ("sagemaker_default_invocations_accept", "Accept header when absent (scikit-learn)", _ONE_HANDLER),
     ("sagemaker_model_server_vmargs", "Arguments of the Java machine", _JAVA),
-    ("model_server_home", "Home of DJL Serving", _JAVA),
+    ("model_server_home", "Home of DJL Serving", "no effect: it is in the run directory"),
     ("djl_cache_dir", "Cache of DJL", "no effect: set HF_HOME or option.download_directory"),
-    ("engine_cache_dir", "Cache of DJL's Python engine", _JAVA),
+    ("engine_cache_dir", "Cache of DJL's Python engine", "no effect: it is in the run directory"),
     ("djl_offline", "No downloads by DJL", "no effect: set HF_HUB_OFFLINE=1"),
-    ("djl_venv_dir", "Virtual environments of DJL", _JAVA),
+    ("djl_venv_dir", "Virtual environments of DJL", "no effect: the worker runs in the container's own"),
     ("python_executable", "Python for the worker", "no effect: the worker runs under the container's own Python"),
     ("max_netty_buffer_size", "Netty buffers", _JAVA),
     ("allow_request_handler_override", "Header that picks a handler", _ONE_HANDLER),
@@ -150,11 +159,18 @@ OPTIONS = (
     *(Option(name, meaning, note=note) for name, meaning, note in _MODEL_LEVEL),
     # LMI takes the first four under option.* as well.
     *(
-        Option(name, meaning, note=note, server_keys=(Spelling(name),), prefixed=place < 4)
+        Option(name, meaning, note=note, server_keys=(Spelling(name),), prefixed=place < 4, in_front=name in _IN_FRONT)
         for place, (name, meaning, note) in enumerate(_SERVER_LEVEL)
     ),
     *(
-        Option(name, meaning, note=note, environment=(Spelling(name.upper()),), prefixed=False)
+        Option(
+            name,
+            meaning,
+            note=note,
+            environment=(Spelling(name.upper()),),
+            prefixed=False,
+            in_front=name in _IN_FRONT,
+        )
         for name, meaning, note in _VARIABLES
     ),
 )

@@ -122,7 +122,6 @@ def test_asking_for_tls_stops_the_start(name: str) -> None:
 @pytest.mark.parametrize(
     ("option", "remedy"),
     [
-        ("frontend=djl", "use option.frontend=direct"),
         ("input_formatter=x", "@input_formatter"),
         ("entryPoint=https://example.com/x.py", "is not a file of the model's own"),
         ("handler=serve", "call it handle"),

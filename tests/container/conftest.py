@@ -25,6 +25,7 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
         stop_seconds: float = 10,
         prefix: tuple[str, ...] = (),
         companion: str = "",
+        port: int = 0,
     ) -> Supervised:
         script = tmp_path / "worker.py"
         script.write_text(WORKER + worker)
@@ -32,6 +33,7 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
             (tmp_path / "companion.py").write_text(COMPANION + companion)
         driver = str(Path(__file__).with_name("supervised.py"))
         argv = [*prefix, sys.executable, driver, str(script), str(tmp_path), str(start_seconds), str(stop_seconds)]
+        argv.append(str(port))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIRECTORY": str(tmp_path)}
         process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
         started.append(Supervised(process, tmp_path))

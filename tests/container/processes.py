@@ -10,9 +10,10 @@ ROOT = Path(__file__).parents[2]
 
 WORKER = """
 import json, os, signal, subprocess, sys, time
-status = int(os.environ["LMI_STATUS_FD"])
+pipe = os.environ.get("LMI_STATUS_PIPE")
+status = os.open(pipe, os.O_WRONLY) if pipe else int(os.environ["LMI_STATUS_FD"])
 def tell(**event):
-    os.write(status, json.dumps(event).encode() + b"\\n")
+    os.write(status, json.dumps({**event, "pid": os.getpid()}).encode() + b"\\n")
 """
 """What every worker of these tests begins with."""
 

@@ -1,0 +1,1 @@
+"""What answers HTTP in front of the application: the worker itself, or DJL Serving."""
