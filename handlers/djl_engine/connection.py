@@ -6,7 +6,7 @@ Java reads too slowly, the data of one request gather and leave as one frame.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 from handlers.djl_engine.wire import TRACKING_ID, Call, Decoder, Encoder, Frame, envelope, merged
 
@@ -46,9 +46,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over a fresh connection."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_BUFFERED_BYTES)
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass
+        self._transport.set_write_buffer_limits(high=_BUFFERED_BYTES)
         self._loop = asyncio.get_running_loop()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why makes no difference
