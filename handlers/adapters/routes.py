@@ -73,6 +73,7 @@ class AdapterRoutes:
             return _page(adapters, exchange)
         if not name and exchange.method == "POST":
             return await self._register(adapters, exchange)
+        exchange.reply_headers.append((b"allow", b"DELETE, GET, HEAD" if name else b"GET, HEAD, POST"))
         raise RequestError(405, f"{exchange.method} is not allowed here.")
 
     async def _register(self, adapters: Adapters, exchange: Exchange) -> Fields:

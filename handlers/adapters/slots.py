@@ -200,7 +200,7 @@ class Slots:
             self.counts.loads += 1
             logger.debug("adapter %s loaded in %.2f s", weights.name, weights.loaded_at - started)
         elif isinstance(error, AdapterRefusedError):
-            found = error
+            found = AdapterRefusedError(str(error).replace(weights.key, weights.name))
         else:
             logger.error("the engine failed to load the adapter %s", weights.name, exc_info=error)
             await _outcome(self._engine.unload_adapter(weights.key, weights.number))

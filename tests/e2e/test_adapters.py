@@ -23,6 +23,7 @@ from tests.e2e.adapter_calls import (
 from tests.e2e.adapters import replace_weights, write_adapter
 from tests.e2e.client import Client, Json, refusal
 from tests.e2e.server import Server
+from tests.timing import eventually
 
 PLATFORM = {"51": "/opt/ml/models/container_123-adapter", "77": "/opt/ml/additional-model-data-sources/channel"}
 
@@ -70,7 +71,8 @@ def test_checks_51_and_77_an_adapter_lies_where_the_platform_puts_it(api: Client
 def test_check_52_a_deleted_adapter_is_gone(api: Client, adapter: Path) -> None:
     register(api, "check-52", adapter)
     ask(api, "check-52")
-    assert remove(api, "check-52").status_code == 200
+    removed = remove(api, "check-52")
+    assert (removed.status_code, removed.json()["adapter"]["state"]) == (200, "unregistered")
     refusal(remove(api, "check-52"), 404)
     refusal(send(api, "check-52"), 404)
 
@@ -155,6 +157,13 @@ def test_check_54_an_unknown_adapter_is_404_and_names_nobody_elses(api: Client, 
         error = refusal(api.post(path, completion() | body, headers), 404)
     assert "nobodys" in error["message"]
     assert "somebody-elses" not in error["message"]
+
+
+def test_vllms_metrics_name_an_adapter_as_its_description_does(api: Client, adapter: Path) -> None:
+    with registered(api, described=adapter):
+        ask(api, "described")
+        name = describe(api, "described")["engine_name"]
+        eventually(lambda: f'running_lora_adapters="{name}"' in api.http.get("/metrics").text, "its metric")
 
 
 def test_check_55_the_base_answers_the_same_before_and_after_adapters(api: Client, adapter: Path, other: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.e2e.adapter_calls import register, registered
 from tests.e2e.adapters import replace_weights
-from tests.e2e.client import Client, Json
+from tests.e2e.client import Client, Json, refusal
 from tests.e2e.server import Server
 from tests.e2e.test_cache import BACK_SECONDS, WHOLE_CHUNKS, complete, forget, fresh, is_up
 from tests.timing import eventually
@@ -60,3 +60,11 @@ def test_a_callers_own_salt_keeps_entries_apart_within_an_adapter(cached: Server
         found = [complete(api, prompt, adapters="salted", cache_salt=salt)["cached"] for salt in ("a", "b", "a")]
     assert found[:2] == [0, 0]
     assert found[2] >= WHOLE_CHUNKS
+
+
+def test_a_body_that_says_adapter_for_adapters_does_not_get_the_base_model(cached: Server, adapter: Path) -> None:
+    """Here, where no script may have a field of that name."""
+    with registered(cached.client, singular=adapter):
+        for path in ("/invocations", "/v1/completions"):
+            error = refusal(cached.client.post(path, {"prompt": "a", "adapter": "singular"}), 400)
+            assert (error["param"], "`adapters`" in error["message"]) == ("adapter", True)

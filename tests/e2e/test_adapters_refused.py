@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.adapter_calls import ask, completion, describe, read, register, remove, send
+from autoconfig.adapters import FIXED_ROOTS
+from tests.e2e.adapter_calls import ask, completion, describe, read, register, registered, remove, send
 from tests.e2e.adapters import DEFECTS, write_adapter
 from tests.e2e.client import Client, refusal
 from tests.e2e.server import Server
@@ -41,7 +42,10 @@ def test_a_directory_outside_the_roots_is_refused_and_untouched(api: Client, tmp
     (yard / "way-out").symlink_to(outside)
     by_dots = f"{yard}/../{os.path.relpath(outside, yard.parent)}"
     for src in (str(outside), by_dots, f"{yard}/way-out", f"file://{outside}", "/etc", "adapter"):
-        refusal(register(api, "outside", src), 400)
+        told = register(api, "outside", src)
+        # Whoever registers adapters may know where they may lie.
+        refusal(told, 400, paths=(f"{yard.parent}/lora-model", str(yard), *FIXED_ROOTS))
+        assert src == "adapter" or all(root in told.text for root in (str(yard), *FIXED_ROOTS))
         refusal(send(api, "outside"), 404)
     assert not (outside / "model.py.ran").exists()
 
@@ -62,7 +66,28 @@ def test_check_58_a_bad_adapter_is_refused_in_words_and_not_registered(
 
 
 def test_check_58_a_directory_that_does_not_exist_is_404(api: Client, yard: Path) -> None:
-    refusal(register(api, "bad", yard / "nowhere"), 404)
+    src = str(yard / "nowhere")
+    assert src in refusal(register(api, "bad", src), 404, paths=(src,))["message"]
+
+
+def test_an_adapter_that_failed_is_no_model_until_its_files_are_back(api: Client, adapter: Path) -> None:
+    def models() -> list[str]:
+        return [model["id"] for model in api.http.get("/v1/models").json()["data"]]
+
+    with registered(api, failing=adapter):
+        away = adapter.rename(adapter.with_name(f"{adapter.name}-away"))
+        assert str(adapter) not in refusal(send(api, "failing"), 400)["message"]
+        found = describe(api, "failing")
+        assert (found["state"], str(adapter) in found["reason"], "failing" in models()) == ("failed", True, False)
+        away.rename(adapter)
+        assert ask(api, "failing").tokens
+        assert "failing" in models()
+
+
+def test_a_slip_of_the_pen_is_refused_and_what_the_platform_may_add_is_not(api: Client, adapter: Path) -> None:
+    assert "preload" in refusal(register(api, "slip", adapter, preloaded="true"), 400)["message"]
+    response = register(api, "slip", adapter, added_by_the_platform="x")
+    assert (response.status_code, response.json()["ignored"]) == (200, ["added_by_the_platform"])
 
 
 NAMES = ("team/summaries", "50%", "v1.2", "a b", "Zürich", "x" * 256, "update", "a/update", "?adapter=x")

@@ -59,7 +59,7 @@ def test_checks_38_and_42_no_model_name_means_the_base_model(api: Client, path: 
 @pytest.mark.parametrize("model", ["nope", "gpt-4", " ", "lmi2", "LMI", "../lmi"])
 def test_check_37_another_model_name_is_404_and_never_answered(api: Client, body: Json, model: str) -> None:
     error = refusal(api.invoke({**body, "model": model}), 404)
-    assert "does not exist" in error["message"]
+    assert "does not exist; GET /v1/models lists" in error["message"]
 
 
 @pytest.mark.parametrize("model", [7, [], {}, True])

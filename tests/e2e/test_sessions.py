@@ -66,11 +66,21 @@ def test_check_68_a_malformed_session_is_refused(api: Client, session: str) -> N
     refusal(close(api, session), 400)
 
 
+def test_the_whole_header_of_a_new_session_is_told_from_its_id(api: Client) -> None:
+    assert "before the `;`" in refusal(use(api, opened(api).headers[NEW]), 400)["message"]
+
+
+def test_a_request_type_beside_a_prompt_or_of_no_kind_is_refused(api: Client) -> None:
+    error = refusal(api.invoke(completion(requestType="NEW_SESSION")), 400)
+    assert error["param"] == "prompt"
+    assert "NEW_SESSION or CLOSE" in refusal(api.invoke({"requestType": "FOO"}), 400)["message"]
+
+
 def test_check_69_a_closed_session_is_over(api: Client) -> None:
     session = open_session(api)
     response = close(api, session)
     assert (response.status_code, response.headers[CLOSED]) == (200, session)
-    refusal(use(api, session), 400)
+    assert "closed" in refusal(use(api, session), 400)["message"]
     refusal(close(api, session), 400)
     refusal(close(api, ""), 400)
 

@@ -472,6 +472,16 @@ def test_no_number_is_one_of_those_vllm_gives_its_own_adapters_from_1_on(tmp_pat
     run(test())
 
 
+def test_what_the_engine_says_of_an_adapter_is_told_by_its_own_name(tmp_path: Path) -> None:
+    async def test() -> None:
+        engine = FakeLora(refuse=lambda _: AdapterRefusedError(f"Loading lora {min(engine.keys)} failed"))
+        adapters = registry(engine, tmp_path)
+        await adapters.register("a", str(write_adapter(tmp_path / "a")))
+        assert (await refused(begun(adapters, "a"))).message.endswith("cannot be loaded: Loading lora a failed.")
+
+    run(test())
+
+
 def test_files_that_go_before_the_first_request_fail_it_with_the_reason(tmp_path: Path) -> None:
     async def test() -> None:
         adapters, src = registry(FakeLora(), tmp_path), write_adapter(tmp_path / "a")
