@@ -1,4 +1,4 @@
-"""DJL's Java side as a Python engine sees it: the same bytes, without Java (ai.djl.python 0.34: Connection, Request)."""
+"""DJL's side as a Python engine sees it: the same bytes, without Java (ai.djl.python 0.34, Connection and Request)."""
 
 import socket
 import struct
@@ -24,6 +24,7 @@ class Reply:
 
     @property
     def body(self) -> bytes:
+        """Return all that came before the end."""
         return b"".join(self.chunks)
 
     def take(self, properties: Mapping[str, str], parts: Mapping[bytes, bytes]) -> None:

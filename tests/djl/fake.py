@@ -33,8 +33,7 @@ async def _answer(_scope: Scope, _receive: Receive, send: Send, body: bytes) -> 
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return
-    if prompt == "wait":
-        await asyncio.sleep(60)
+    await asyncio.sleep({"later": 0.3, "never": 60.0}.get(prompt, 0))
     told = {"choices": [{"index": 0, "text": prompt * count, "finish_reason": "stop"}]}
     await send(_start(b"application/json"))
     await send({"type": "http.response.body", "body": json.dumps(told, ensure_ascii=False).encode()})
