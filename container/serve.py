@@ -41,7 +41,7 @@ def serve(plan: LaunchPlan, console: Console) -> Exit:
         with exclusive(plan.run_directory / "lock", busy=busy), ExitStack() as held:
             with interruptible(plan.limits.start_seconds, progress):
                 _announce(plan, progress)
-                _check_front_end(plan)
+                check_front_end(plan)
                 _bring(plan, progress)
                 plan, unserved = with_adapters_of_model(plan)
                 for adapter in unserved:
@@ -69,7 +69,7 @@ def _announce(plan: LaunchPlan, progress: Progress) -> None:
         progress.note(note)
 
 
-def _check_front_end(plan: LaunchPlan) -> None:
+def check_front_end(plan: LaunchPlan) -> None:
     """Refuse now what a front end between the worker and its callers would say after the model has loaded."""
     if plan.front_end.problem:
         raise PreparationError(plan.front_end.problem)

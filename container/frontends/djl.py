@@ -85,17 +85,23 @@ def _environment(worker: Worker, start: DjlStart) -> Mapping[str, str]:
         for name, text in worker.environment.items()
         if name not in _NOT_FOR_JAVA and not name.startswith("ARGS_")
     }
-    return kept | {
-        "APP_HOME": str(start.serving.home),
-        "MODEL_SERVER_HOME": str(directory),
-        "DJL_CACHE_DIR": str(directory / "cache"),
-        "ENGINE_CACHE_DIR": str(directory / "cache"),
-        "MAX_NETTY_BUFFER_SIZE": start.given.get("max_netty_buffer_size", str(FRAME_BYTES)),
-        "OPT_OUT_TRACKING": "true",
-        "PYTHON_EXECUTABLE": _python(start),
-        "LMI_PYTHON": sys.executable,
-        "LMI_STATUS_PIPE": str(directory / "status"),
-    }
+    # Without a locale Java takes paths for ASCII.
+    locale = {} if any(kept.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG")) else {"LC_CTYPE": "C.UTF-8"}
+    return (
+        kept
+        | locale
+        | {
+            "APP_HOME": str(start.serving.home),
+            "MODEL_SERVER_HOME": str(directory),
+            "DJL_CACHE_DIR": str(directory / "cache"),
+            "ENGINE_CACHE_DIR": str(directory / "cache"),
+            "MAX_NETTY_BUFFER_SIZE": start.given.get("max_netty_buffer_size", str(FRAME_BYTES)),
+            "OPT_OUT_TRACKING": "true",
+            "PYTHON_EXECUTABLE": _python(start),
+            "LMI_PYTHON": sys.executable,
+            "LMI_STATUS_PIPE": str(directory / "status"),
+        }
+    )
 
 
 def _python(start: DjlStart) -> str:
