@@ -60,7 +60,7 @@ class Status:
 
 
 class Notices(logging.Handler):
-    """Tells the supervisor what is logged under NOTICES, whenever that is."""
+    """Tells the supervisor what is logged under NOTICES; while a model starts, the console shows no log."""
 
     def __init__(self, status: Status) -> None:
         super().__init__()

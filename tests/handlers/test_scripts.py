@@ -176,7 +176,7 @@ def test_a_script_without_a_function_that_is_ever_called_is_told_once(
     assert told.startswith(f"{file} has no effect: nothing in it is decorated with @input_formatter")
 
 
-def test_the_supervisor_is_told_of_a_script_without_effect_whenever_it_is_loaded(tmp_path: Path) -> None:
+def test_the_supervisor_is_told_of_a_script_without_effect_while_the_model_starts(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     relay = Notices(Status(writing))
     logging.getLogger(NOTICES).addHandler(relay)
