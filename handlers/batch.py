@@ -5,7 +5,7 @@ The calls' replies become one, in the inputs' order; the first error is the whol
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +90,7 @@ async def together(exchange: Exchange, parts: Sequence[Part], one: Answer) -> No
         RequestError: 500, a script answered otherwise than with an item for each input.
         EndedEarlyError: the exchange had to end first; so have its parts.
     """
-    free = asyncio.Semaphore(_AT_ONCE)
-    replies = await exchange.unless_ended(_all(_reply(free, exchange, part, one) for part in parts))
+    replies = await exchange.unless_ended(_replies(exchange, parts, one))
     if exchange.ended is not None:
         raise EndedEarlyError
     told: list[Any] = [None] * sum(len(part.places) for part in parts)
@@ -104,30 +103,37 @@ async def together(exchange: Exchange, parts: Sequence[Part], one: Answer) -> No
     await exchange.respond(200, orjson.dumps(told))
 
 
-async def _all(replies: Iterable[Coroutine[Any, Any, tuple[int, bytes]]]) -> list[tuple[int, bytes]]:
+async def _replies(exchange: Exchange, parts: Sequence[Part], one: Answer) -> list[tuple[int, bytes]]:
+    """Return status and body of the reply to each part."""
+    waiting = iter(enumerate(parts))
+    replies = [(500, b"")] * len(parts)
+
+    async def work() -> None:
+        for number, part in waiting:  # shared by all who work
+            replies[number] = await _reply(exchange, part, one)
+
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(reply) for reply in replies]
-    return [task.result() for task in tasks]
+        for _ in range(min(_AT_ONCE, len(parts))):
+            group.create_task(work())
+    return replies
 
 
-async def _reply(free: asyncio.Semaphore, exchange: Exchange, part: Part, one: Answer) -> tuple[int, bytes]:
-    """Return status and body of the reply to a part."""
+async def _reply(exchange: Exchange, part: Part, one: Answer) -> tuple[int, bytes]:
     reply = bytearray()
 
     async def collect(message: Message) -> None:
         reply.extend(message.get("body", b""))
 
-    async with free:
-        inner = exchange.part(collect)
-        try:
-            await one(inner, part.request, part.name)
-        except RequestError as error:
-            return error.status, error.body()
-        except EndedEarlyError:  # as has the whole
-            pass
-        finally:
-            inner.close()
-        return inner.status or 500, bytes(reply)
+    inner = exchange.part(collect)
+    try:
+        await one(inner, part.request, part.name)
+    except RequestError as error:
+        return error.status, error.body()
+    except EndedEarlyError:  # as has the whole
+        pass
+    finally:
+        inner.close()
+    return inner.status or 500, bytes(reply)
 
 
 def _items(body: bytes, part: Part) -> list[Any]:
