@@ -67,7 +67,9 @@ def _adapters(value: Value) -> Iterator[_Entry]:
         yield from (_Entry(part.strip()) for part in text.split(",") if part.strip())
         return
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_without_repeats)
+    except _RepeatedError:
+        raise
     except (ValueError, RecursionError):
         raise ValueError(f"this is no JSON; it takes {_FORMS}") from None
     if isinstance(content, dict):
@@ -76,6 +78,18 @@ def _adapters(value: Value) -> Iterator[_Entry]:
         return
     for item in content:
         yield _Entry(item) if isinstance(item, str) else _entry(item, _FIELDS)
+
+
+class _RepeatedError(ValueError):
+    """A name that is there twice, of which JSON's readers keep the last without a word."""
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    for name, item in pairs:
+        if content[name] is not item:
+            raise _RepeatedError(f"{name} is there twice; give each adapter a name of its own")
+    return content
 
 
 def _lora_modules(value: Value) -> Iterator[_Entry]:

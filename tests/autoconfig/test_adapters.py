@@ -189,6 +189,7 @@ def test_hidden_directories_and_files_are_no_adapters(tmp_path: Path) -> None:
         ('[{"name": "law"}]', "does not say the adapter's directory"),
         ('[{"src": "/law"}]', "does not say the adapter's name"),
         ("[[]]", "[] is none of"),
+        ('{"law": "/a", "law": "/b"}', "law is there twice; give each adapter a name of its own"),
         ("[", "this is no JSON"),
     ],
 )
