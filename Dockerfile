@@ -32,9 +32,8 @@ FROM engine AS dependencies
 ARG FLAVOUR
 RUN --mount=type=bind,from=uv,source=/uv/bin,target=/uv \
     --mount=type=bind,source=requirements,target=/requirements \
-    --mount=type=cache,target=/uv-cache \
     if [ "${FLAVOUR}" = cpu ]; then /uv/uv venv --quiet --python /usr/bin/python3 /opt/venv; fi \
-    && /uv/uv pip install --cache-dir /uv-cache --link-mode copy --compile-bytecode --no-deps \
+    && /uv/uv pip install --no-cache --compile-bytecode --no-deps \
         --python "$(command -v python3)" --break-system-packages --requirement "/requirements/${FLAVOUR}.txt"
 
 # The embedded model, converted here, so that a start without a model needs no place to convert it into.
@@ -76,12 +75,19 @@ FROM engine AS java
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils openjdk-17-jdk-headless \
     && jlink --add-modules java.se,jdk.crypto.ec,jdk.management,jdk.unsupported,jdk.zipfs --output /opt/java \
-        --strip-debug --no-header-files --no-man-pages
+        --strip-debug --no-header-files --no-man-pages \
+    && rm -rf /var/lib/apt/lists/*
 
-# Upstream's image, from which only DJL Serving is taken.
-FROM ${DJL_IMAGE} AS djl
+# Upstream's image, from which only DJL Serving is taken. Netty's library is unpacked now: Java would do it at each start,
+# into a temporary directory, from which a container may allow no code to be run.
+FROM ${DJL_IMAGE} AS upstream
+FROM java AS djl-serving
+COPY --from=upstream /usr/local/djl-serving-*/ /opt/djl-serving/
+WORKDIR /opt/djl-serving/native
+RUN for jar in ../lib/netty-transport-native-epoll-*-linux-*.jar; do jar --extract --file "${jar}" META-INF/native; done \
+    && mv META-INF/native/* . && rm -r META-INF && chmod -R u=rwX,go=rX /opt/djl-serving
 
 FROM slim AS full
 COPY --from=java /opt/java /opt/java
-COPY --from=djl /usr/local/djl-serving-*/ /opt/djl-serving/
+COPY --from=djl-serving /opt/djl-serving /opt/djl-serving
 ENV JAVA_HOME=/opt/java PATH=/opt/java/bin:${PATH} LMI_DJL_SERVING=/opt/djl-serving
