@@ -180,7 +180,7 @@ class Supervisor:
         """End what hosts a worker that has ended: it would start another, and never be healthy again."""
         if self._outcome is None and self._failure is None:
             self._failure = {"cause": self._endings.of_grandchild(), "code": Exit.ENGINE}
-        self._end_at = time.monotonic()
+        self._end_at = time.monotonic() + LAST_REPLIES_SECONDS / 2
 
     def _bury(self) -> None:
         """Reap the dead; a child of ours among them that is no companion ends the run."""

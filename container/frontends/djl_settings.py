@@ -42,6 +42,8 @@ def model_properties(plan: WorkerPlan, launch_plan: Path, start_seconds: float) 
         "option.pipeline_parallel_degree": "1",
         "option.predict_timeout": str(ceil(plan.serving.predict_timeout_seconds)),
         "option.model_loading_timeout": str(ceil(start_seconds) + LOADING_SECONDS_BEYOND),
+        # Java refuses adapters without it.
+        "option.enable_lora": "true" if plan.adapters else "false",
         # A worker that died ends the container, so /ping may fail from that moment on.
         "option.retry_threshold": "0",
         "option.launch_plan": str(launch_plan),

@@ -17,6 +17,9 @@ import psutil
 from tests.e2e.client import Client
 
 ROOT = Path(__file__).parents[2]
+FRONT_END = os.environ.get("LMI_TEST_FRONTEND", "direct")
+"""What answers in the tests; `djl` needs DJL Serving, which LMI_DJL_SERVING names."""
+DJL_VARIABLES = ("LMI_DJL_SERVING", "JAVA_HOME", "PYTHON_EXECUTABLE")
 START_SECONDS = 300
 STOP_SECONDS = 30
 """From SIGTERM until SageMaker sends SIGKILL."""
@@ -26,8 +29,12 @@ LEAVE_SECONDS = 10
 
 def clean_environment(**more: str) -> dict[str, str]:
     """Return what a child needs of this process's environment, so that nobody's OPTION_* leaks into a test."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
-    return {name: os.environ[name] for name in kept if name in os.environ} | more
+    kept = ["PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH"]
+    chosen = {}
+    if FRONT_END == "djl":
+        kept += DJL_VARIABLES
+        chosen = {"OPTION_FRONTEND": "djl"}
+    return {name: os.environ[name] for name in kept if name in os.environ} | chosen | more
 
 
 def forgetful_engine(model: Path, **more: str) -> dict[str, str]:
