@@ -7,9 +7,9 @@ from tests.e2e.models import write_model
 
 WISH = "X-Wish"
 RAN = "ran"
-"""The file beside the base model's script that gets a line each time the script is executed."""
+"""The file beside the base model's script that gets a line each time the script is executed: its worker's session."""
 _HEAD = """
-import asyncio, time
+import asyncio, os, time
 from pathlib import Path
 from djl_python import Input, Output
 from djl_python.input_parser import input_formatter
@@ -17,7 +17,7 @@ from djl_python.output_formatter import output_formatter
 """
 BASE = f"""{_HEAD}
 with Path(__file__).with_name({RAN!r}).open("a") as file:
-    file.write("executed\\n")
+    file.write(f"{{os.getsid(0)}}\\n")
 
 
 def wish(request):
@@ -54,7 +54,8 @@ def on_reply(reply, request=None):
     if wish(request) == "attributes":
         return {{"text": reply.choices[0].text, "id": reply.id}}
     if wish(request) == "sign":
-        return {{**reply, "signed": "base", "session": request.session, "adapter": request.adapter}}
+        about = {{"session": request.session, "adapter": request.adapter, "worker": os.getsid(0)}}
+        return {{**reply, "signed": "base", **about}}
     return reply
 """
 SIGNING = f"""{_HEAD}
@@ -68,6 +69,32 @@ async def on_reply(reply):
     return {{**reply, "signed": Path(__file__).parent.name, "calls": len(calls)}}
 """
 """An adapter's own: asynchronous, without the request, and with a count that nobody else may move."""
+HANDLING = f"""{_HEAD}
+async def handle(inputs: Input) -> Output:
+    if inputs.is_empty() or inputs.get_property("Content-Type") != "text/words":
+        return None
+    words = inputs.get_as_string().split()
+    if inputs.get_property("X-Wish") == "stream":
+        return Output().add_stream_content(iter(words))
+    return Output().add_as_json({{"words": len(words)}}).add_property("X-Counted", "yes")
+"""
+"""An adapter's own: it counts the words of a body, or streams them, and leaves other bodies to the model."""
+SAGEMAKER = """
+import json
+
+
+def input_fn(request_body, content_type):
+    if content_type == "text/words":
+        return {"inputs": request_body.decode(), "parameters": {"max_new_tokens": 6}}
+    return json.loads(request_body)
+
+
+def output_fn(prediction, accept):
+    if accept == "text/words":
+        return prediction["generated_text"], accept
+    return prediction
+"""
+"""As it is written for SageMaker's PyTorch containers, without a thought of bodies that are no object."""
 UNABLE = "import time\nraise RuntimeError('out of order')\n"
 """It compiles; running it fails, at its second line."""
 

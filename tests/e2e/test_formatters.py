@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,8 +49,10 @@ def records(text: str) -> list[Json]:
 
 
 def test_row_25_a_script_is_executed_once(api: Client, place: Path) -> None:
-    assert send_wish(api, "sign")["signed"] == "base"
-    assert (place / "lora-model" / RAN).read_text().splitlines() == ["executed"]
+    signed = send_wish(api, "sign")
+    assert signed["signed"] == "base"
+    workers = (place / "lora-model" / RAN).read_text().split()  # of other servers over the same directory, too
+    assert workers.count(str(signed["worker"])) == 1
 
 
 def test_the_input_formatters_of_lmis_documentation_run_unchanged(api: Client, yard: Path) -> None:
@@ -80,6 +83,24 @@ def test_the_output_formatters_of_lmis_documentation_run_unchanged(api: Client, 
         assert told["custom_metrics"] == {"text_length": len(text), "word_count": len(text.split())}
         *_, last = json_lines(api.stream(TGI, {IDENTIFIER: "own"})[1])
         assert last["generated_text"] == f"[ADAPTER] {text}"
+
+
+def test_each_text_of_a_batch_goes_through_the_formatters_of_lmis_documentation(api: Client, yard: Path) -> None:
+    own, shown = example("input_adapter", yard / "input-batch"), example("output_adapter", yard / "output-batch")
+    parameters = {"max_new_tokens": 3, "do_sample": False, "temperature": 1.0}
+    with registered(api, own=own, shown=shown):
+
+        def told(inputs: str | list[str], adapters: str | list[str]) -> Any:
+            return api.answer({"inputs": inputs, "adapters": adapters, "parameters": parameters})
+
+        for adapters in (["own", "own"], ["own", ""], ["", "own", "plain"]):
+            texts = ["Hello", "Once upon a time", "The"][: len(adapters)]
+            assert told(texts, adapters) == [told(text, name) for text, name in zip(texts, adapters, strict=True)]
+        assert told(["Hello"], "own") == [told("Hello", "own")]
+        assert [each["adapter_name"] for each in told(["Hello", "The"], "shown")] == ["my_adapter"] * 2
+        lines = json_lines(api.stream({"inputs": ["Hello", "The"], "adapters": "own", "parameters": parameters})[1])
+        ends = {line["index"]: line["generated_text"] for line in lines if line["generated_text"] is not None}
+        assert [ends[0], ends[1]] == [told(text, "own")["generated_text"] for text in ("Hello", "The")]
 
 
 def test_an_adapters_formatter_overrides_the_bases_and_one_without_uses_it(api: Client) -> None:
@@ -166,11 +187,6 @@ def test_a_slow_formatter_keeps_only_its_own_caller_waiting(api: Client) -> None
     assert_within(PING_SECONDS, longest_ping)
 
 
-def test_a_handler_answers_by_itself_or_leaves_a_request_to_its_ordinary_way(api: Client) -> None:
-    assert api.invoke({"anything": 1}, wish("handle")).json() == {"handled": {"anything": 1}}
-    assert ask(api).tokens
-
-
 def test_an_adapter_whose_script_cannot_run_is_failed_with_the_line_and_can_be_mended(api: Client, place: Path) -> None:
     for _ in range(2):
         error = refusal(send(api, "unable"), 400)
@@ -197,7 +213,8 @@ def test_a_changed_script_of_an_adapter_is_used_once_it_is_told(api: Client, ada
 def test_row_21_the_script_of_an_adapter_that_is_refused_is_not_run(api: Client, yard: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     script = f"open({str(ran)!r}, 'w').close()\n"
-    refusal(register(api, "row-21", write_adapter(tmp_path / "outside", 1, script), preload="true"), 400)
+    outside = register(api, "row-21", write_adapter(tmp_path / "outside", 1, script), preload="true")
+    assert (outside.status_code, "outside the directories" in outside.text) == (400, True)
     refusal(register(api, "row-21", write_adapter(yard / "row-21", 1, script, use_dora=True), preload="true"), 400)
     assert not ran.exists()
 
