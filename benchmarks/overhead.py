@@ -2,7 +2,8 @@
 
 Turns, because a shared machine's speed drifts by more within a minute than the servers differ; an idle engine costs the
 other nothing. The default model is so small that what is left in the ratio is the layer around the engine.
-`--control` compares plain with plain: what the method itself finds where nothing is to be found.
+`--front-end` and `--against` measure DJL Serving in front; `--control` compares plain with plain: what the method itself
+finds where nothing is to be found.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from benchmarks.stats import Figures, summarise
 from benchmarks.surroundings import surroundings
 
 OURS, PLAIN = "ours", "vllm serve"
+FRONT_ENDS = ("direct", "djl", "djl-stock")
+"""djl-stock is DJL Serving with its own Python engine in the place of ours."""
 FLAGS = {
     "max_model_len": "2048",
     "max_num_seqs": "64",
@@ -49,8 +52,9 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     model = options.model or tiny_model.write(options.output)
     work = Workload(model, options.prompt_tokens, options.output_tokens)
-    plain = _plain(model, options.port + 1)
-    ours = _ours(model, options.port)
+    against = options.against
+    plain = _plain(model, options.port + 1) if against == PLAIN else _ours(model, options.port + 1, against, against)
+    ours = _ours(model, options.port, options.front_end, OURS if options.front_end == "direct" else options.front_end)
     if options.control:
         ours = replace(_plain(model, options.port), name=f"{PLAIN} again")
     described = surroundings("benchmarks.overhead")
@@ -61,7 +65,7 @@ def main() -> int:
         for one in _one_start(servers, start, work, options):
             measured.append(one)
             report.save(options.output / "overhead.json", described, measured)
-    page = report.markdown(described, measured, ours.name, PLAIN)
+    page = report.markdown(described, measured, ours.name, plain.name)
     (options.output / "overhead.md").write_text(page)
     print(page)
     return 0
@@ -110,11 +114,14 @@ def _plain(model: Path, port: int) -> Server:
     return Server(PLAIN, command, _environment(), f"http://127.0.0.1:{port}", "/v1/chat/completions")
 
 
-def _ours(model: Path, port: int) -> Server:
-    given = {"model_id": str(model)} | FLAGS | dict.fromkeys(SWITCHES, "true")
+def _ours(model: Path, port: int, front_end: str, name: str) -> Server:
+    given = {"model_id": str(model), "frontend": front_end.partition("-")[0], **FLAGS} | dict.fromkeys(SWITCHES, "true")
     environment = _environment() | {f"OPTION_{name.upper()}": value for name, value in given.items()}
+    environment |= {variable: os.environ[variable] for variable in ("LMI_DJL_SERVING",) if variable in os.environ}
+    if front_end == "djl-stock":
+        environment["PYTHON_EXECUTABLE"] = sys.executable
     command = (sys.executable, "-m", "container", "serve", "--port", str(port))
-    return Server(OURS, command, environment, f"http://127.0.0.1:{port}", "/invocations")
+    return Server(name, command, environment, f"http://127.0.0.1:{port}", "/invocations")
 
 
 def _environment() -> dict[str, str]:
@@ -133,6 +140,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output-tokens", type=int, default=32, help="default: 32")
     parser.add_argument("--port", type=int, default=18080, help="where ours listens, on loopback; plain on the next")
     parser.add_argument("--output", type=Path, default=Path("build/overhead"), help="where results and logs go")
+    parser.add_argument("--front-end", choices=FRONT_ENDS, default="direct", help="of ours (default: direct)")
+    parser.add_argument("--against", choices=(PLAIN, *FRONT_ENDS), default=PLAIN, help=f"default: {PLAIN}")
     parser.add_argument("--control", action="store_true", help="measure plain `vllm serve` against itself")
     return parser.parse_args()
 

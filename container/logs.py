@@ -118,8 +118,9 @@ def is_generic(cause: str) -> bool:
 
 
 def shortened(cause: str) -> str:
-    """Return a cause as an operator wants it: without pydantic's wrapping, and not longer than a screen's few lines."""
+    """Return a cause as an operator wants it: no pydantic's wrapping, no Java's stack, no longer than a few lines."""
     cause = re.sub(r"^(?:[\w.]+: )?\d+ validation errors? for (\w+):? ", r"\1: ", " ".join(cause.split()))
+    cause = cause.partition(" | at ")[0]  # frontends/log4j2.xml
     cause = re.sub(r" ?\[type=\w+, input_value=.*", "", cause.replace("Value error, ", ""))
     return cause if len(cause) <= CAUSE_LENGTH else f"{cause[:CAUSE_LENGTH]} ..."
 
