@@ -149,7 +149,7 @@ def another_name(one: PlannedAdapter) -> str:
     if one.named_apart:
         return f"Give the one in {one.source.src} another name in {one.named_by}."
     named = f'{{"name": "{one.source.src}"}}'
-    return f"Rename its directory, or name it apart with option.adapters={named}."
+    return f"Rename {one.source.src}, or name it apart with option.adapters={named}."
 
 
 def problems(adapters: Iterable[PlannedAdapter]) -> Iterator[ConfigError]:

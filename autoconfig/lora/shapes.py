@@ -16,7 +16,7 @@ from autoconfig.lora.errors import HeaderError, UnusableAdapterError
 from autoconfig.lora.peft_config import PeftConfig
 from autoconfig.lora.safetensors_header import Tensor
 
-INDEX = "model.safetensors.index.json"
+_FILES = "model.safetensors.index.json"
 _LORA = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<kind>embedding_)?(?P<side>[AB])(?:\.weight)?")
 # Embeddings PEFT saved as they are (vLLM 0.32 passes over them), and heads of a classifier.
 _PASSED_OVER = re.compile(r".+\.(?:embed_tokens|lm_head)\.base_layer\.weight|.+\.(?:score|classifier)\.(?:weight|bias)")
@@ -94,7 +94,7 @@ def _weights(directory: Path) -> list[Path]:
     """Return a model's safetensors files; none where some that its index names are not there yet."""
     files = sorted(directory.glob("*.safetensors"))
     with suppress(orjson.JSONDecodeError, FileNotFoundError, AttributeError):
-        index = orjson.loads((directory / INDEX).read_bytes())
+        index = orjson.loads((directory / _FILES).read_bytes())
         if not {str(name) for name in index.get("weight_map", {}).values()} <= {file.name for file in files}:
             return []
     return files
