@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from handlers.metrics import RequestMetrics
 from handlers.sessions.affinity import SessionAffinity
 from handlers.sessions.metrics import SessionMetrics
 from handlers.sessions.registry import Sessions
+from handlers.status import NOTICES
 from handlers.tgi_reply import TokenNames
 
-logger = logging.getLogger("lmi")
+notices = logging.getLogger(NOTICES)
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,6 @@ class Assembly:
     """The application, and what runs beside it."""
 
     app: Application
-    notices: tuple[str, ...] = ()
-    """What the operator should know of the start, a line each."""
     _beside: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -87,12 +86,12 @@ async def assemble(
     Raises:
         ScriptError: the base model's `handle` failed on its first, empty call.
     """
-    adapters, notices = None, []
+    adapters = None
     if plan.adapters:
         adapters = Adapters(plan.adapters, engine, plan.model_names, prepared.weights)
         registry.register(AdapterMetrics(adapters))
         await adapters.start()
-        notices = list(_failed(adapters, plan.adapters))
+        _tell_of_failed(adapters, plan.adapters)
     options = {**plan.script_options, "model_id": plan.model, "model_dir": str(Path(plan.script).parent)}
     if prepared.script and prepared.script.handle:
         await CustomHandle(prepared.script.handle, options).start()
@@ -106,7 +105,7 @@ async def assemble(
     cache = CacheMetrics(registry, plan.cache, connected=tiers) if plan.cache else None
     metrics = RequestMetrics(registry, plan.serving.max_concurrent_requests, cache)
     assembly = Assembly(
-        Application(engine, plan.serving, inference, AdapterRoutes(adapters, plan.model_names), metrics), tuple(notices)
+        Application(engine, plan.serving, inference, AdapterRoutes(adapters, plan.model_names), metrics)
     )
     assembly.beside(prepared.sessions.keep())
     if affinity:
@@ -114,9 +113,9 @@ async def assemble(
     return assembly
 
 
-def _failed(adapters: Adapters, settings: AdapterSettings) -> Iterator[str]:
-    """Tell of the adapters that failed for what nobody could know before the engine was there."""
+def _tell_of_failed(adapters: Adapters, settings: AdapterSettings) -> None:
+    """Tell the operator of the adapters that failed for what nobody could know before the engine was there."""
     told = {source.name for source in settings.sources if source.problem}
     for adapter in adapters.page()[0]:
         if adapter.state == "failed" and adapter.name not in told:
-            yield f"the adapter {adapter.name} ({adapter.src}) cannot be loaded: {adapter.reason}"
+            notices.warning("the adapter %s (%s) cannot be loaded: %s", adapter.name, adapter.src, adapter.reason)

@@ -75,8 +75,6 @@ async def load(prepared: Prepared, status: Status) -> Loaded:
     if plan.adapters and plan.adapters.sources:
         status.phase("reading the adapters")
     assembly = await assemble(plan, preparation, running, REGISTRY, tiers=running.tiers is not None)
-    for text in assembly.notices:
-        status.notice(text)
     logging.getLogger(NOTICES).handlers.clear()  # once it serves, the console shows warnings as they are logged
     return Loaded(running, assembly)
 

@@ -12,6 +12,7 @@ from autoconfig.settings import AdapterSettings, AdapterSource, ServingSettings,
 from handlers.app import Application
 from handlers.assembly import Preparation, assemble
 from handlers.errors import ScriptError, SessionsError
+from handlers.status import NOTICES
 from tests.handlers.adapted import HEADER, AdaptedEngine, echoes
 from tests.handlers.asgi import Response, in_progress
 from tests.handlers.lora import write_adapter
@@ -77,18 +78,17 @@ def test_the_operators_adapters_are_loaded_before_the_first_request_and_a_bad_on
     assert told == [1, 1, 1]
 
 
-def test_only_what_nobody_could_know_before_is_told_of_a_bad_adapter(tmp_path: Path) -> None:
+def test_only_what_nobody_could_know_before_is_told_of_a_bad_adapter(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (write_adapter(tmp_path / "script") / "model.py").write_text("import nowhere")
     known = AdapterSource("known", str(tmp_path / "absent"), problem="there is no such directory")
     settings = AdapterSettings(2, 2, 16, (), (AdapterSource("script", str(tmp_path / "script"), preload=True), known))
 
-    async def notices() -> tuple[str, ...]:
-        given = plan(tmp_path, adapters=settings)
-        assembly = await assemble(given, Preparation.of(given), echoes(), CollectorRegistry(), tiers=False)
-        await assembly.close()
-        return assembly.notices
+    async def test(_app: Application) -> None: ...
 
-    (told,) = asyncio.run(notices())
+    assembled(plan(tmp_path, adapters=settings), test)
+    (told,) = [entry.getMessage() for entry in caplog.records if entry.name == NOTICES]
     assert told.startswith(f"the adapter script ({tmp_path}/script) cannot be loaded: model.py:1: ModuleNotFoundError")
 
 
