@@ -2,8 +2,8 @@
 
 Turns, because a shared machine's speed drifts by more within a minute than the servers differ; an idle engine costs the
 other nothing. The default model is so small that what is left in the ratio is the layer around the engine.
-`--front-end` and `--against` measure DJL Serving in front; `--control` compares plain with plain: what the method itself
-finds where nothing is to be found.
+`--front-end` and `--against` measure DJL Serving in front; `--control` compares plain with plain: what the method
+itself finds where nothing is to be found.
 """
 
 import argparse
