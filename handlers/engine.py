@@ -37,6 +37,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from autoconfig.settings import CacheSettings
 from handlers import cache, salts
+from handlers.adapters.running import hold_to_latest
 from handlers.engine_log import RequestTalk
 from handlers.errors import AdapterRefusedError, EngineRefusedError, one_line
 
@@ -186,6 +187,8 @@ async def start(namespace: Namespace, tiers: CacheSettings | None, seen: Seen | 
         client, tiers = _client(namespace, _configuration(namespace)), None
     if config.lora_config or seen or (tiers and tiers.salt):
         salt_requests(client, tiers.salt if tiers else "", seen)
+    if client.logger_manager:
+        hold_to_latest(client.logger_manager.stat_loggers)
     talk = RequestTalk((VLLMClientError, ValueError, TypeError), (EngineDeadError,))
     for handler in logging.getLogger("vllm").handlers:
         handler.addFilter(talk)

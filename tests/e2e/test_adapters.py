@@ -21,7 +21,7 @@ from tests.e2e.adapter_calls import (
     send,
 )
 from tests.e2e.adapters import replace_weights, write_adapter
-from tests.e2e.client import Client, Json, refusal
+from tests.e2e.client import Client, Json, refusal, streaming
 from tests.e2e.server import Server
 from tests.timing import eventually
 
@@ -159,11 +159,19 @@ def test_check_54_an_unknown_adapter_is_404_and_names_nobody_elses(api: Client, 
     assert "somebody-elses" not in error["message"]
 
 
-def test_vllms_metrics_name_an_adapter_as_its_description_does(api: Client, adapter: Path) -> None:
-    with registered(api, described=adapter):
-        ask(api, "described")
-        name = describe(api, "described")["engine_name"]
-        eventually(lambda: f'running_lora_adapters="{name}"' in api.http.get("/metrics").text, "its metric")
+def test_vllms_metric_of_running_adapters_tells_those_that_run_as_their_descriptions_do(
+    api: Client, adapter: Path, other: Path
+) -> None:
+    def told() -> list[str]:
+        return [line for line in api.http.get("/metrics").text.splitlines() if line.startswith("vllm:lora_requests_in")]
+
+    with registered(api, running=adapter, ran=other):
+        ask(api, "ran")
+        with streaming(api, completion(adapters="running", max_tokens=12_000)):
+            eventually(lambda: describe(api, "running")["state"] == "loaded", "it is loaded")
+            series = f'running_lora_adapters="{describe(api, "running")["engine_name"]}"'
+            eventually(lambda: any(series in line for line in told()), "it is told")
+            assert len(told()) == 1
 
 
 def test_check_55_the_base_answers_the_same_before_and_after_adapters(api: Client, adapter: Path, other: Path) -> None:
