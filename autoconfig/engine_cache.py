@@ -19,6 +19,9 @@ ACTIVATION_BYTES = 2 * GIB
 _USUAL_BLOCK, _CPU_BLOCK = 16, 128
 # Bytes a number of the KV cache; a type not listed packs scales in ways this arithmetic does not cover.
 _KV_BYTES = {"bfloat16": 2, "float16": 2, "fp8": 1, "fp8_ds_mla": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "fp8_inc": 1}
+# What vLLM 0.32's executor of several processes, which a cache brings with it on a CPU, wants free in /dev/shm: for what
+# it tells all ranks, and for the replies of each. Docker gives a container 64 MiB.
+_SHM_BYTES, _SHM_BYTES_PER_RANK = 160 << 20, 240 << 20
 # Speculation that keeps no keys and values of its own.
 _DRAFTLESS = {"ngram", "ngram_gpu", "suffix"}
 
@@ -91,7 +94,7 @@ def engine_use(
         draft_layers=model.kv.draft_layers if "mtp" in _speculation(said) else 0,
         adapters=_adapters(said, host),
         adapter_rank=said.get("max_lora_rank", 16),
-        obstacle=next(_obstacles(said, values), "") or _model_obstacle(said, host, model),
+        obstacle=next(_obstacles(said, values), "") or _model_obstacle(said, host, model) or _host_obstacle(said, host),
     )
 
 
@@ -130,6 +133,17 @@ def _model_obstacle(said: Mapping[str, Any], host: HostFacts, model: ModelFacts)
     if model.kv.linear_layers and not host.gpus:
         return "no GPU, and layers of linear attention: LMCache has no CPU path for their state"
     return ""
+
+
+def _host_obstacle(said: Mapping[str, Any], host: HostFacts) -> str:
+    ranks = said.get("tensor_parallel_degree", 1) * said.get("data_parallel_size", 1)
+    needed = _SHM_BYTES + _SHM_BYTES_PER_RANK * ranks
+    if host.gpus or host.shm_free_bytes is None or host.shm_free_bytes >= needed:
+        return ""
+    return (
+        f"/dev/shm has {host.shm_free_bytes >> 20} MiB free, and with a cache vLLM's processes need {needed >> 20} MiB "
+        "there (docker run --shm-size=1g)"
+    )
 
 
 def _speculation(said: Mapping[str, Any]) -> str:
