@@ -19,8 +19,8 @@ ACTIVATION_BYTES = 2 * GIB
 _USUAL_BLOCK, _CPU_BLOCK = 16, 128
 # Bytes a number of the KV cache; a type not listed packs scales in ways this arithmetic does not cover.
 _KV_BYTES = {"bfloat16": 2, "float16": 2, "fp8": 1, "fp8_ds_mla": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "fp8_inc": 1}
-# What vLLM 0.32's executor of several processes, which a cache brings with it on a CPU, wants free in /dev/shm: for what
-# it tells all ranks, and for the replies of each. Docker gives a container 64 MiB.
+# What vLLM 0.32's executor of several processes, which a cache brings with it on a CPU, wants free in /dev/shm: for
+# what it tells all ranks, and for the replies of each. Docker gives a container 64 MiB.
 _SHM_BYTES, _SHM_BYTES_PER_RANK = 160 << 20, 240 << 20
 # Speculation that keeps no keys and values of its own.
 _DRAFTLESS = {"ngram", "ngram_gpu", "suffix"}

@@ -63,7 +63,7 @@ def endpoint(image: str, endpoint_port: int, tmp_path_factory: pytest.TempPathFa
     (model / "serving.properties").write_text(ENDPOINT_PROPERTIES)
     with running(
         image,
-        *("--memory", f"{ENDPOINT_MEMORY_GIB}g", "--volume", f"{model}:/opt/ml/model:ro"),
+        *("--memory", f"{ENDPOINT_MEMORY_GIB}g", "--shm-size", "1g", "--volume", f"{model}:/opt/ml/model:ro"),
         *("--env", f"SAGEMAKER_BIND_TO_PORT={endpoint_port}", "--env", "OPTION_MAX_MODEL_LEN=512"),
         *("--env", "VLLM_CPU_KVCACHE_SPACE=1", "--env", f"HF_TOKEN={SECRET}"),
         *("--publish", f"127.0.0.1:{endpoint_port}:{endpoint_port}"),

@@ -60,6 +60,12 @@ def test_mistakes_end_the_container_with_2_and_all_their_reasons(image: str) -> 
     assert "float12" in ended.stderr
 
 
+def test_the_image_without_java_says_so_when_djl_serving_is_asked_for(image: str) -> None:
+    ended = docker("run", *NARROW, "--tmpfs", "/tmp", "--env", "OPTION_FRONTEND=djl", image, "serve")
+    assert ended.returncode == 2
+    assert "option.frontend=djl needs Java 17" in ended.stderr
+
+
 def test_row_26_no_secret_is_shown_and_none_is_in_the_image(image: str) -> None:
     secrets = [word for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY") for word in ("--env", f"{name}={SECRET}")]
     for format_ in ((), ("--json",)):
@@ -72,9 +78,11 @@ def test_row_26_no_secret_is_shown_and_none_is_in_the_image(image: str) -> None:
 
 def test_the_memory_limit_of_the_container_bounds_the_cache(image: str) -> None:
     options = ("--env", "OPTION_LMCACHE_AUTO_CONFIG=true", "--env", "VLLM_CPU_KVCACHE_SPACE=1", "--memory", "10g")
-    cache = json.loads(output_of("run", *NARROW, *options, image, "explain", "--json"))["kv_cache"]
+    explained = output_of("run", *NARROW, *options, "--shm-size", "1g", image, "explain", "--json")
+    cache = json.loads(explained)["kv_cache"]
     assert 0 < cache["cpu_bytes"] < 4 * 2**30
     assert "of 10.0 GiB available (memory." in cache["cpu_reasons"][0]
+    assert "docker run --shm-size=1g" in output_of("run", *NARROW, *options, image, "explain")
 
 
 def test_nothing_is_left_of_the_build(image: str) -> None:

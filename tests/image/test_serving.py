@@ -76,6 +76,7 @@ def test_check_13_it_serves_on_the_port_the_platform_names(endpoint: Container, 
     assert api.answer(QUESTION)["usage"]["completion_tokens"] > 0
     refused = endpoint.python("import socket; print(socket.socket().connect_ex(('127.0.0.1', 8080)))")
     assert refused.strip() != "0"
+    eventually(lambda: endpoint.state["Health"]["Status"] == "healthy", "HEALTHCHECK on this port")
 
 
 def test_serving_properties_in_a_read_only_directory_outrank_variables(endpoint_port: int, endpoint: Container) -> None:
