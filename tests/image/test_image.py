@@ -63,7 +63,7 @@ def test_mistakes_end_the_container_with_2_and_all_their_reasons(image: str) -> 
 def test_the_image_without_java_says_so_when_djl_serving_is_asked_for(image: str) -> None:
     ended = docker("run", *NARROW, "--tmpfs", "/tmp", "--env", "OPTION_FRONTEND=djl", image, "serve")
     assert ended.returncode == 2
-    assert "option.frontend=djl needs Java 17" in ended.stderr
+    assert "option.frontend=djl needs Java 17" in ended.stdout
 
 
 def test_row_26_no_secret_is_shown_and_none_is_in_the_image(image: str) -> None:
