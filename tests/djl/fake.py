@@ -1,7 +1,8 @@
 """An entry point whose model is the tests' own: the whole application over an engine that says what it is told to.
 
 Under either Python engine: `tests.djl.fake`. The options of the first call may say `fail=TEXT`, for a start that fails,
-and `adapters=DIRECTORY`, for a model with LoRA; a request's `prompt` may say what should happen to it.
+`adapters=DIRECTORY`, for a model with LoRA, and `child=yes`, for one with a process of its own; a request's `prompt`
+may say what should happen to it.
 """
 
 import asyncio
@@ -18,8 +19,10 @@ from handlers.errors import EngineRefusedError
 from handlers.status import Status
 from tests.handlers.asgi import FakeEngine, application
 
+DRAIN_SECONDS = 5.0
 
-async def _answer(_scope: Scope, _receive: Receive, send: Send, body: bytes) -> None:
+
+async def _answer(_scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
     asked = json.loads(body)
     prompt, count = asked.get("prompt", ""), asked.get("max_tokens", 1)
     if prompt == "die":
@@ -33,7 +36,10 @@ async def _answer(_scope: Scope, _receive: Receive, send: Send, body: bytes) -> 
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return
-    await asyncio.sleep({"later": 0.3, "never": 60.0}.get(prompt, 0))
+    if prompt == "later":
+        await asyncio.sleep(0.3)
+    if prompt == "never":
+        await receive()  # until the request has to end
     told = {"choices": [{"index": 0, "text": prompt * count, "finish_reason": "stop"}]}
     await send(_start(b"application/json"))
     await send({"type": "http.response.body", "body": json.dumps(told, ensure_ascii=False).encode()})
@@ -47,6 +53,8 @@ async def _load(properties: Mapping[str, str], status: Status) -> Model:
     status.phase("loading the model")
     if "fail" in properties:
         raise EngineRefusedError(properties["fail"])
+    if "child" in properties:
+        await asyncio.create_subprocess_exec("sleep", "600")
     roots = properties.get("adapters")
     adapters = AdapterSettings(slots=2, cpu_slots=4, max_rank=16, roots=(roots,)) if roots else None
     engine = FakeEngine(_answer)
@@ -54,8 +62,8 @@ async def _load(properties: Mapping[str, str], status: Status) -> Model:
     async def close() -> None:
         pass
 
-    app = application(engine, adapters=adapters, log_requests=False, drain_timeout_seconds=2.0)
-    return Model(app, engine.dead, close, drain_seconds=2.0)
+    app = application(engine, adapters=adapters, log_requests=False, drain_timeout_seconds=DRAIN_SECONDS)
+    return Model(app, engine.dead, close, DRAIN_SECONDS)
 
 
 service = Service(_load, Status.of(os.environ))

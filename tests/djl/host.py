@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -60,8 +60,11 @@ class Host:
         return self.send("outcome", properties=properties, content=given).result(LONG_SECONDS)
 
     def python(self) -> int:
-        """Return the pid of the Python engine, which both engines leave beside their socket."""
-        return int((self.directory / "djl_sock.19000.pid").read_text(encoding="ascii"))
+        """Return the pid of the Python engine, which both engines leave beside their socket; 0 where there is none."""
+        try:
+            return int((self.directory / "djl_sock.19000.pid").read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return 0
 
 
 @contextmanager
@@ -101,6 +104,9 @@ def java(parts: Parts, kind: EngineKind, directory: Path, **more: str) -> Iterat
         process.kill()
         process.wait(LONG_SECONDS)
         reader.join(LONG_SECONDS)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):
+            process.stdin.close()
 
 
 def _end_stock(host: Host) -> None:

@@ -113,8 +113,6 @@ def test_an_adapter_is_registered_used_updated_and_removed(host: Host, adapters:
 
 def test_an_adapter_that_cannot_be_is_told_at_once(host: Host, adapters: Path) -> None:
     told = [host.adapter("register", "ghost", str(adapters / "nowhere")) for _ in range(20)]
-    print(sorted(answer["micros"] for answer in told), told[0]["message"])
-    assert {answer["status"] for answer in told} == {400}
-    assert all("nowhere" not in answer["message"] or "\n" not in answer["message"] for answer in told)
+    assert {answer["status"] for answer in told} == {404}
     assert min(answer["micros"] for answer in told) < 5000
     assert host.adapter("unregister", "ghost")["status"] == 404
