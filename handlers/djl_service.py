@@ -40,7 +40,7 @@ _REQUESTS = {
 class App(Protocol):
     """handlers.app.Application."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend, /) -> None:
         """Answer one request."""
 
     def drain(self) -> None:

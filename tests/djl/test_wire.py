@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.djl_wire import peer
 from benchmarks.djl_wire.parts import Parts
-from handlers.djl_engine.wire import FRAME_BYTES, Decoder, Encoder, Frame, content, envelope, merged
+from handlers.djl_engine.wire import FRAME_BYTES, Call, Decoder, Encoder, Frame, content, envelope, merged
 
 WIRE = Path(__file__).parent / "wire"
 TRACKING = "3f5ad5dd-470f-421a-9863-2ca97529ed68"
@@ -113,7 +113,8 @@ class Reader:
 def test_calls_are_the_same_however_their_bytes_arrive(
     asked: list[tuple[dict[str, str], list[tuple[str, bytes]]]], sizes: list[int]
 ) -> None:
-    data, decoder, found, at = b"".join(peer.call(*one) for one in asked), Decoder(), [], 0
+    data, decoder, at = b"".join(peer.call(*one) for one in asked), Decoder(), 0
+    found: list[Call] = []
     while at < len(data):
         size = sizes[at % len(sizes)]
         found += decoder.feed(data[at : at + size])
