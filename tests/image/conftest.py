@@ -10,6 +10,7 @@ from tests.e2e.models import write_model
 from tests.e2e.server import free_port
 from tests.image.containers import DOCKER, ROOT, Container, docker, running
 
+TAG = "lmi:tested"
 ENDPOINT_PROPERTIES = """
 option.max_model_len=4096
 option.max_concurrent_requests=128
@@ -37,8 +38,8 @@ def image() -> str:
         pytest.skip(f"the image: {DOCKER} is not installed (Debian: apt-get install docker.io)")
     if reached.returncode:
         pytest.skip("the image: no docker daemon answers (Debian, as root: .ci/docker make test starts one)")
-    subprocess.run(["make", "image", "FLAVOUR=cpu", "TAG=lmi:slim"], cwd=ROOT, check=True)
-    return "lmi:slim"
+    subprocess.run(["make", "image", "FLAVOUR=cpu", f"TAG={TAG}"], cwd=ROOT, check=True)
+    return TAG
 
 
 @pytest.fixture(scope="session")
