@@ -70,13 +70,14 @@ def first_requests(up: Up, paths: Sequence[Path], turn: int) -> Figures:
 
 def mix(up: Up, work: Mix, seed: str) -> Figures:
     """Send one turn of the mix."""
-    before = up.loads
+    before, spent = up.loads, up.running.front_end_cpu_seconds
     load = asyncio.run(closed_loop(up.chat_url, work.bodies(seed), work.concurrency))
-    after = up.loads
+    after, spent = up.loads, up.running.front_end_cpu_seconds - spent
     hits = None if before is None or after is None else 1 - (after - before) / work.requests
     figures = asdict(summarise(load))
     kept = ("ttft_p50_ms", "ttft_p99_ms", "itl_mean_ms", "tokens_per_second")
-    return {name: figures[name] for name in kept} | {"hit rate": hits}
+    around = {"front-end CPU ms a request": spent / work.requests * 1000}
+    return {name: figures[name] for name in kept} | around | {"hit rate": hits}
 
 
 def registrations(up: Up, paths: Sequence[Path], prefix: str) -> Figures:
