@@ -21,7 +21,7 @@ digest = $(shell cat $(1) | grep == | sha256sum | cut -c1-12)
 RUNTIME := .venv/.$(FLAVOUR)-$(call digest,requirements/$(FLAVOUR).txt)
 TOOLS := .venv/.dev-$(call digest,requirements/$(FLAVOUR).txt requirements/dev.txt)
 
-.PHONY: help setup serve explain image image-full test test-fast check docs lock soak bench-overhead bench-long-doc-qa bench-adapters bench-sessions clean
+.PHONY: help setup serve explain image image-full test test-fast check docs lock soak bench-overhead bench-long-doc-qa bench-adapters bench-sessions bench-djl-wire clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bench-sessions: $(TOOLS) ## Measure what sessions keep warm, ten minutes (ARGS=-
 
 bench-adapters: $(TOOLS) ## Measure LoRA adapters against `vllm serve --enable-lora`, a quarter of an hour (ARGS=--help)
 	@.venv/bin/python -m benchmarks.adapters $(ARGS)
+
+bench-djl-wire: $(TOOLS) ## Measure DJL's Python engine and ours on the wire, five minutes, with a JDK and Maven (ARGS=--help)
+	@.venv/bin/python -m benchmarks.djl_wire $(ARGS)
 
 clean: ## Remove all that these commands made here, .venv included
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build
