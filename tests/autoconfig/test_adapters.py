@@ -143,9 +143,7 @@ def test_what_an_earlier_start_brought_here_is_planned_from(tmp_path: Path) -> N
 
 def test_two_of_one_name_are_told_apart_where_they_got_it(tmp_path: Path) -> None:
     a, b = write_adapter(tmp_path / "1" / "law"), write_adapter(tmp_path / "2" / "law")
-    rename = (
-        f'Two adapters are called law: {a} and {b}. Rename {b}, or name it apart with option.adapters={{"name"'
-    )
+    rename = f'Two adapters are called law: {a} and {b}. Rename {b}, or name it apart with option.adapters={{"name"'
     assert errors(OPTION_ADAPTERS=f"{a},{b}").startswith(rename)
     again = f"Two adapters are called law: {a} and {b}. Give the one in {a} another name in option.adapters (OPTION_AD"
     given = json.dumps([{"name": "law", "src": a}, b])
