@@ -3,6 +3,7 @@
 Nothing here imports the product; what a reply must look like (one error object, one stream record) is asserted here.
 """
 
+import http.client
 import json
 import re
 import socket
@@ -16,8 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.e2e.front_end import DJL, NO_METRICS
 from tests.timing import LONG_SECONDS, eventually
 
 Json = dict[str, Any]
@@ -26,6 +29,7 @@ LONG_CHAT: Json = {"messages": [{"role": "user", "content": "Go on"}], "max_toke
 LONG_TGI: Json = {"inputs": "Go on", "parameters": {"max_new_tokens": 12_000, "ignore_eos_token": True}}
 LONG = {"chat": LONG_CHAT, "completions": LONG_GENERATION, "tgi": LONG_TGI}
 """Generations that take more than ten seconds anywhere, so that a test can look at them while they last."""
+UNTIL_THE_DEADLINE_SECONDS = 20
 _LEAKS = re.compile(r'Traceback|File "|site-packages|/(usr|root|home|tmp|opt|var|etc|proc|work)/|(?<!\bmodel)\.py\b|\n')
 
 
@@ -63,7 +67,7 @@ class Client:
         """Send bytes on a connection of their own and return all that comes back until the server closes it."""
         with closing(self.connect()) as connection:
             connection.sendall(request)
-            return b"".join(iter(lambda: connection.recv(65536), b""))
+            return _one_reply(connection) if DJL else b"".join(iter(lambda: connection.recv(65536), b""))
 
     def connect(self, timeout: float = LONG_SECONDS) -> socket.socket:
         """Open a connection."""
@@ -81,12 +85,18 @@ class Client:
         """Keep `count` long generations running, and see them gone afterwards."""
         connections = [self.send({**LONG_GENERATION, "stream": True} if body is None else body) for _ in range(count)]
         try:
-            eventually(lambda: self.requests_running() == count, f"{count} requests running")
+            self._until_running(count)
             yield connections
         finally:
             for connection in connections:
                 connection.close()
-            eventually(lambda: self.requests_running() == 0, "no request running")
+            self._until_running(0)
+
+    def _until_running(self, count: int) -> None:
+        if DJL:  # it tells nobody how many there are, and goes on with those whose callers have left
+            time.sleep(1 if count else UNTIL_THE_DEADLINE_SECONDS)
+        else:
+            eventually(lambda: self.requests_running() == count, f"{count} requests running")
 
     def ping_seconds(self) -> float:
         """Return how long /ping took to answer 200."""
@@ -106,6 +116,8 @@ class Client:
 
     def metrics(self) -> Mapping[str, float]:
         """Return every metric at one moment, summed over its labels; what is not told is zero."""
+        if DJL:
+            pytest.xfail(NO_METRICS)
         told: dict[str, float] = defaultdict(float)
         for family in text_string_to_metric_families(self.http.get("/metrics").text):
             for sample in family.samples:
@@ -205,3 +217,11 @@ def error_object(body: Json, status: int, paths: tuple[str, ...] = ()) -> Json:
         message = message.replace(path, "")
     assert not _LEAKS.search(message), message
     return error
+
+
+def _one_reply(connection: socket.socket) -> bytes:
+    """Read one reply, its chunks joined: DJL Serving closes no connection because it is asked to."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    headers = "".join(f"{name}: {value}\r\n" for name, value in response.getheaders())
+    return f"HTTP/1.1 {response.status} {response.reason}\r\n{headers}\r\n".encode("latin-1") + response.read()

@@ -19,7 +19,7 @@ from tests.e2e.client import Client
 from tests.e2e.isolation import UID, Namespace, unprivileged
 from tests.e2e.models import cached_model, untidy_model, write_model
 from tests.e2e.scripts import write_model_with_adapters
-from tests.e2e.server import FRONT_END, ROOT, Server, clean_environment, forgetful_engine, free_port
+from tests.e2e.server import ROOT, Server, clean_environment, forgetful_engine, free_port
 
 T = TypeVar("T")
 SERVERS = ("tiny", "lora", "brief", "cached", "embedder", "isolated", "smollm", "roomy")
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _server_of(item):
             item.add_marker(pytest.mark.engine)
             item.add_marker(pytest.mark.timeout(420))
-        if FRONT_END == "djl" and (why := front_end.reason(item.path.name, getattr(item, "originalname", item.name))):
+        if front_end.DJL and (why := front_end.reason(item.path.name, getattr(item, "originalname", item.name))):
             item.add_marker(pytest.mark.xfail(reason=why))
     order = ("", *SERVERS)
     items.sort(

@@ -15,10 +15,9 @@ import httpx
 import psutil
 
 from tests.e2e.client import Client
+from tests.e2e.front_end import DJL
 
 ROOT = Path(__file__).parents[2]
-FRONT_END = os.environ.get("LMI_TEST_FRONTEND", "direct")
-"""What answers in the tests; `djl` needs DJL Serving, which LMI_DJL_SERVING names."""
 DJL_VARIABLES = ("LMI_DJL_SERVING", "JAVA_HOME", "PYTHON_EXECUTABLE")
 START_SECONDS = 300
 STOP_SECONDS = 30
@@ -31,7 +30,7 @@ def clean_environment(**more: str) -> dict[str, str]:
     """Return what a child needs of this process's environment, so that nobody's OPTION_* leaks into a test."""
     kept = ["PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH"]
     chosen = {}
-    if FRONT_END == "djl":
+    if DJL:
         kept += DJL_VARIABLES
         chosen = {"OPTION_FRONTEND": "djl"}
     return {name: os.environ[name] for name in kept if name in os.environ} | chosen | more
