@@ -27,6 +27,8 @@ async def _answer(_scope: Scope, receive: Receive, send: Send, body: bytes) -> N
     prompt, count = asked.get("prompt", ""), asked.get("max_tokens", 1)
     if prompt == "die":
         os._exit(1)
+    if prompt == "later":
+        await asyncio.sleep(0.3)
     if asked.get("stream"):
         await send(_start(b"text/event-stream; charset=utf-8"))
         for number in range(count):
@@ -36,8 +38,6 @@ async def _answer(_scope: Scope, receive: Receive, send: Send, body: bytes) -> N
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return
-    if prompt == "later":
-        await asyncio.sleep(0.3)
     if prompt == "never":
         await receive()  # until the request has to end
     told = {"choices": [{"index": 0, "text": prompt * count, "finish_reason": "stop"}]}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.djl.host import Host
+from benchmarks.djl_wire.parts import Parts
+from tests.djl.host import EngineKind, Host, hosting
 from tests.handlers.lora import write_adapter
 from tests.timing import LONG_SECONDS
 
@@ -76,11 +77,19 @@ def test_256_streams_at_once_arrive_whole(host: Host) -> None:
         assert texts(told["body"]) == [f"{number}-{token} " for token in range(100)]
 
 
-def test_the_last_chunk_of_a_reply_may_be_lost_but_nothing_of_the_reply(host: Host) -> None:
+def test_a_reader_who_looks_at_the_worst_moment_has_all_of_the_reply(host: Host) -> None:
     told = host.ask({"prompt": "later"}, what="worst")
     assert json.loads(told["body"])["choices"][0]["text"] == "later"
     told = host.ask({"prompt": "later", "stream": True, "max_tokens": 3}, what="worst")
-    assert told["lost"] is False
+    assert texts(told["body"]) == ["later-0 ", "later-1 ", "later-2 "]
+
+
+def test_a_reply_in_one_frame_is_lost_to_a_reader_who_looks_at_the_worst_moment(
+    parts: Parts, kind: EngineKind, tmp_path: Path
+) -> None:
+    with hosting(parts, kind, tmp_path, "tests.djl.one_frame") as host:
+        assert host.ask({}, what="worst")["lost"] is True
+        assert host.ask({})["body"] == "all of it"
 
 
 def test_no_short_reply_of_2000_is_lost(host: Host) -> None:
