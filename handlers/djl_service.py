@@ -26,6 +26,8 @@ from handlers.status import Status
 logger = logging.getLogger("lmi")
 _LAST_FRAMES_SECONDS = 0.1
 """For the last frames to reach Java before the supervisor hears that nothing is in flight."""
+_CHANGES_SECONDS = 1.0
+"""How old a change of an adapter may be for requests to wait for it: a load that takes longer delays nobody else."""
 _STOPPED_SECONDS = 10.0
 """How long a drained process waits for Java to end it."""
 
@@ -90,6 +92,8 @@ class Service:
         self._end = end
         self._model: Model | None = None
         self._running: set[asyncio.Task[None] | None] = set()
+        self._changing: set[asyncio.Task[None]] = set()
+        """The calls about adapters among them that are young."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -118,6 +122,12 @@ class Service:
         """Answer one call in frames, the last of which says so, whatever goes wrong."""
         task = asyncio.current_task()
         self._running.add(task)
+        if task is not None and function != "handle":
+            self._changing.add(task)
+            asyncio.get_running_loop().call_later(_CHANGES_SECONDS, self._changing.discard, task)
+        elif self._changing:
+            # Java has told their callers 200 already, who ask for the adapter now.
+            await asyncio.wait(self._changing, timeout=_CHANGES_SECONDS)
         # Java looks at an adapter's reply as soon as it has sent the call, and takes what it finds for the outcome.
         reply = Reply(send, at_once=function != "handle")
         try:
@@ -129,6 +139,8 @@ class Service:
         finally:
             await reply.fail(500, "The server failed on this request.")
             self._running.discard(task)
+            if task is not None:
+                self._changing.discard(task)
 
     def drain(self) -> None:
         """Refuse new requests, let those in flight end, tell the supervisor, and wait for Java to end the process."""

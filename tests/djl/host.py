@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from benchmarks.djl_wire.engines import LAUNCHER, environment
 from benchmarks.djl_wire.parts import Parts
-from tests.timing import LONG_SECONDS
+from tests.timing import LONG_SECONDS, eventually
 
 EngineKind = Literal["ours", "stock"]
+LOAD_SECONDS = 300
 
 
 @dataclass
@@ -79,8 +80,12 @@ def hosting(
     """Start a JVM with one engine and load the model; raise AssertionError where that fails."""
     with java(parts, kind, directory, **more) as host:
         loading = host.send("load", directory=str(directory), options={"entryPoint": entry_point, **(options or {})})
-        told = loading.result(LONG_SECONDS * 5)
-        assert told.get("loaded"), f"{told}\n{''.join(host.log[-40:])}"
+        log = directory / "java.log"
+        # Where the start fails, Java hangs (test_java_ends).
+        eventually(lambda: loading.done() or "predict[init=true]" in log.read_text(), "the model loads", LOAD_SECONDS)
+        assert loading.done(), log.read_text()[-4000:]
+        told = loading.result()
+        assert told.get("loaded"), f"{told}\n{log.read_text()[-4000:]}"
         yield host
 
 

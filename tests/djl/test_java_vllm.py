@@ -37,7 +37,8 @@ def host(parts: Parts, kind: EngineKind, place: Path) -> Iterator[Host]:
         OPTION_MAX_LORA_RANK="16", OPTION_MAX_MODEL_LEN="4096", OPTION_LMCACHE_AUTO_CONFIG="false",
     )  # fmt: skip
     launch = prepare(environ).engine
-    (directory / "sagemaker").mkdir(exist_ok=True)
+    for name in ("empty", "ipc"):  # as `serve` does
+        (directory / name).mkdir()
     file = directory / "launch-plan.json"
     file.write_text(json.dumps({"version": 1, "worker": launch.plan.to_json(), "children": []}))
     told = model_properties(launch.plan, file, START_SECONDS)

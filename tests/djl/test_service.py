@@ -153,3 +153,21 @@ def test_a_drain_waits_for_what_is_in_flight_and_then_tells_the_supervisor() -> 
     life = asyncio.run(run())
     assert life.app.told == ["drain", "end all", "close"]
     assert [event["event"] for event in life.events()] == ["ready", "drained"]
+
+
+def test_a_request_waits_for_the_adapters_asked_for_before_it() -> None:
+    order: list[str] = []
+
+    async def slow_for_adapters(_app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/adapters":
+            await asyncio.sleep(0.05)
+        order.append(scope["path"])
+        await _says_hello(_app, scope, receive, send)
+
+    async def run() -> None:
+        life = Life(App(slow_for_adapters))
+        await life.service.start({})
+        await asyncio.gather(life.ask("register_adapter"), life.ask(), life.ask())
+
+    asyncio.run(run())
+    assert order == ["/adapters", "/invocations", "/invocations"]
