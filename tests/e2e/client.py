@@ -201,7 +201,10 @@ def refusal(response: httpx.Response, *statuses: int, paths: tuple[str, ...] = (
     """
     assert response.status_code in statuses, f"{response.status_code} {response.text[:300]}"
     assert response.headers["content-type"].startswith("application/json")
-    return error_object(response.json(), response.status_code, paths)
+    body = response.json()
+    if DJL and set(body) == {"error", "code"}:  # Java makes the body of an error, out of the message and the status
+        body = {"error": {"message": body["error"], "type": "", "param": None, "code": body["code"]}}
+    return error_object(body, response.status_code, paths)
 
 
 def error_object(body: Json, status: int, paths: tuple[str, ...] = ()) -> Json:
