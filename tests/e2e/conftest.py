@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engine)
             item.add_marker(pytest.mark.timeout(420))
         if front_end.DJL and (why := front_end.reason(item.path.name, getattr(item, "originalname", item.name))):
-            item.add_marker(pytest.mark.xfail(reason=why))
+            item.add_marker(pytest.mark.xfail(reason=why, strict=False))  # some of its cases may pass
     order = ("", *SERVERS)
     items.sort(
         key=lambda item: (order.index(_server_of(item)) if item in here else -1, item.path.name == "test_stopping.py")
