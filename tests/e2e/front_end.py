@@ -34,6 +34,7 @@ CANNOT: Mapping[str, Mapping[str, str]] = {
         "check_83_multi_model_endpoints_are_not_pretended": _OWN,
     },
     "test_errors.py": {
+        "check_24_a_body_that_is_no_json_object_is_400": _ROUTES,
         "bytes_that_are_no_http_leave_the_server_well": _RESET,
     },
     "test_openai_routes.py": {
@@ -72,6 +73,7 @@ CANNOT: Mapping[str, Mapping[str, str]] = {
         "check_52_a_deleted_adapter_is_gone": _EARLY,
         "check_53_new_weights_give_new_answers": _EARLY,
         "check_54_an_unknown_adapter_is_404_and_names_nobody_elses": _BODY,
+        "vllms_metric_of_running_adapters_tells_those_that_run_as_their_descriptions_do": _LISTED,
         "check_56_the_same_registration_again_is_200": _EARLY,
         "check_63_adapters_are_listed_page_by_page": _LISTED,
         "check_63_the_routes_are_there_under_the_model_too": _NAMES,
@@ -82,14 +84,17 @@ CANNOT: Mapping[str, Mapping[str, str]] = {
     "test_adapters_traffic.py": {
         "must_show_2_a_thousand_adapters_are_registered_in_ten_seconds": _LISTED,
         "row_08_an_adapter_that_is_not_preloaded_is_loaded_by_its_first_request": _LISTED,
+        "an_adapter_that_has_failed_tells_everyone_why_and_is_tried_again_when_its_files_change": _LISTED,
         "row_09_a_registration_that_fails_says_so_itself": _EARLY,
         "a_pinned_adapter_stays_loaded_and_the_others_share_the_slots": _EARLY,
     },
     "test_formatters.py": {
+        "an_adapter_whose_script_cannot_run_is_failed_with_the_line_and_can_be_mended": _LISTED,
         "a_changed_script_of_an_adapter_is_used_once_it_is_told": _EARLY,
         "row_21_the_script_of_an_adapter_that_is_refused_is_not_run": _EARLY,
     },
     "test_sessions.py": {
+        "a_request_type_beside_a_prompt_or_of_no_kind_is_refused": _ROUTES,
         "a_session_is_checked_on_every_route_of_inference": _ROUTES,
     },
 }
