@@ -94,7 +94,7 @@ CANNOT: Mapping[str, Mapping[str, str]] = {
         "row_21_the_script_of_an_adapter_that_is_refused_is_not_run": _EARLY,
     },
     "test_sessions.py": {
-        "a_request_type_beside_a_prompt_or_of_no_kind_is_refused": _ROUTES,
+        "a_request_type_beside_a_prompt_or_of_no_kind_is_refused": _BODY,
         "a_session_is_checked_on_every_route_of_inference": _ROUTES,
     },
 }
