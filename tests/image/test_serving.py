@@ -3,9 +3,11 @@
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.e2e.client import Client
 from tests.image.conftest import ENDPOINT_MEMORY_GIB, SECRET
@@ -71,22 +73,28 @@ def test_row_23_an_engine_that_dies_ends_the_container_with_4_and_the_reason(str
     assert "the engine process died" in stranger.logs.strip().splitlines()[-1]
 
 
-def test_check_13_it_serves_on_the_port_the_platform_names(endpoint: Container, endpoint_port: int) -> None:
-    api = Client(f"http://127.0.0.1:{endpoint_port}")
+@pytest.fixture
+def api(endpoint: Container, endpoint_port: int) -> Iterator[Client]:  # noqa: ARG001 - the endpoint has to run
+    """The endpoint, from outside."""
+    client = Client(f"http://127.0.0.1:{endpoint_port}")
+    yield client
+    client.http.close()
+
+
+def test_check_13_it_serves_on_the_port_the_platform_names(endpoint: Container, api: Client) -> None:
     assert api.answer(QUESTION)["usage"]["completion_tokens"] > 0
     refused = endpoint.python("import socket; print(socket.socket().connect_ex(('127.0.0.1', 8080)))")
     assert refused.strip() != "0"
     eventually(lambda: endpoint.state["Health"]["Status"] == "healthy", "HEALTHCHECK on this port")
 
 
-def test_serving_properties_in_a_read_only_directory_outrank_variables(endpoint_port: int, endpoint: Container) -> None:
-    api = Client(f"http://127.0.0.1:{endpoint_port}")
+def test_serving_properties_in_a_read_only_directory_outrank_variables(endpoint: Container, api: Client) -> None:
     assert api.http.get("/v1/models").json()["data"][0]["max_model_len"] == 4096
     assert "Read-only file system" in docker("exec", endpoint.name, "touch", "/opt/ml/model/x").stderr
 
 
-def test_the_cache_is_up_and_within_the_memory_limit(endpoint_port: int, endpoint: Container) -> None:
-    told = Client(f"http://127.0.0.1:{endpoint_port}").metrics()
+def test_the_cache_is_up_and_within_the_memory_limit(endpoint: Container, api: Client) -> None:
+    told = api.metrics()
     assert told["lmi_cache_server_up"] == 1
     assert 0 < told["lmi_cache_tier_bytes"] < (ENDPOINT_MEMORY_GIB - 4) * 2**30
     assert not endpoint.state["OOMKilled"]
@@ -97,14 +105,13 @@ def test_row_26_no_log_holds_a_secret(endpoint: Container) -> None:
     assert SECRET not in endpoint.logs + files
 
 
-def test_must_show_4_docker_stop_under_64_streams_drains_and_exits_0(endpoint: Container, endpoint_port: int) -> None:
+def test_must_show_4_docker_stop_under_64_streams_drains_and_exits_0(endpoint: Container, api: Client) -> None:
     endings: list[str] = []
 
     def read() -> None:
-        with httpx.stream("POST", f"http://127.0.0.1:{endpoint_port}/invocations", json=LONG, timeout=60) as response:
+        with httpx.stream("POST", f"{api.url}/invocations", json=LONG, timeout=60) as response:
             endings.append(list(response.iter_lines())[-2])
 
-    api = Client(f"http://127.0.0.1:{endpoint_port}")
     threads = [threading.Thread(target=read) for _ in range(STREAMS)]
     for thread in threads:
         thread.start()
