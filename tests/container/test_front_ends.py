@@ -51,7 +51,7 @@ def described(front_end: FrontEnd) -> dict[str, str]:
     files = {file.name: text for file, text in front_end.files.items()}
     files["argv"] = "".join(f"{argument}\n" for argument in front_end.argv)
     files["environment"] = "".join(f"{name}={text}\n" for name, text in sorted(environment.items()))
-    for text, name in ((str(ROOT), "<ROOT>"), (sys.executable, "<PYTHON>")):
+    for text, name in ((sys.executable, "<PYTHON>"), (str(ROOT), "<ROOT>")):
         files = {file: content.replace(text, name) for file, content in files.items()}
     return files
 
