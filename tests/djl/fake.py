@@ -8,6 +8,7 @@ may say what should happen to it.
 import asyncio
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
@@ -20,12 +21,16 @@ from handlers.status import Status
 from tests.handlers.asgi import FakeEngine, application
 
 DRAIN_SECONDS = 5.0
+_arrived = defaultdict[str, asyncio.Event](asyncio.Event)
 
 
 async def _answer(_scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
     asked = json.loads(body)
     prompt, count = asked.get("prompt", ""), asked.get("max_tokens", 1)
+    _arrived[prompt].set()
     if prompt == "die":
+        for other in ("never", "slowly"):  # sent before it, but Java's threads may overtake each other
+            await _arrived[other].wait()
         os._exit(1)
     if prompt == "later":
         await asyncio.sleep(0.3)
