@@ -45,6 +45,7 @@ def _start(plan: LaunchPlan) -> dict[str, str]:
 def _front_end(plan: LaunchPlan) -> str:
     chosen, front_end = plan.resolution.values["frontend"], plan.front_end
     text = f"{front_end.name}, {front_end.description} ({chosen.origin if chosen.given else 'default'})"
+    text += f"; {front_end.note}" if front_end.note else ""
     return f"{text}; CANNOT BE STARTED HERE: {front_end.problem}" if front_end.problem else text
 
 

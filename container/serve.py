@@ -65,7 +65,7 @@ def _announce(plan: LaunchPlan, progress: Progress) -> None:
     settings = plan.resolution.settings
     origin = "embedded, as none is configured" if settings.model is None else f"from {settings.model_origin}"
     progress.step(f"configuration: model {plan.model.name} ({origin}), port {settings.port}")
-    for note in plan.resolution.notes:
+    for note in filter(None, (*plan.resolution.notes, plan.front_end.note)):
         progress.note(note)
 
 

@@ -34,6 +34,7 @@ def djl(worker: Worker, start: DjlStart) -> FrontEnd:
     directory, plan = start.directory, worker.plan
     model, config = directory / "model", directory / "config.properties"
     keys = {name: text for name, text in start.given.items() if name not in _ELSEWHERE}
+    settings = server_properties(plan, directory, keys)
     return FrontEnd(
         name="djl",
         description=f"DJL Serving of {start.serving.home}, its Python engine {_python(start)}",
@@ -47,10 +48,11 @@ def djl(worker: Worker, start: DjlStart) -> FrontEnd:
         environment=_environment(worker, start),
         files={
             model / "serving.properties": written(model_properties(plan, worker.file, start.seconds)),
-            config: written(server_properties(plan, model, keys)),
+            config: written(settings),
         },
         directories=(directory, model, directory / "tmp", directory / "cache"),
         hosting=Hosting(directory / "status", plan.port),
+        note=_open_to_all(settings),
         problem=start.serving.problem or _too_long(directory),
     )
 
@@ -106,6 +108,16 @@ def _environment(worker: Worker, start: DjlStart) -> Mapping[str, str]:
 
 def _python(start: DjlStart) -> str:
     return start.given.get("python_executable") or str(start.engine)
+
+
+def _open_to_all(settings: Mapping[str, str]) -> str:
+    if settings["management_address"] != settings["inference_address"]:
+        return ""
+    return (
+        f"DJL Serving's management API is at {settings['inference_address']} beside /invocations: whoever reaches it "
+        "can load and unload models, and run any program by it. /adapters comes with it; if nobody needs that, set "
+        "SERVING_MANAGEMENT_ADDRESS=http://127.0.0.1:8081"
+    )
 
 
 def _too_long(directory: Path) -> str:

@@ -50,14 +50,18 @@ def model_properties(plan: WorkerPlan, launch_plan: Path, start_seconds: float) 
     }
 
 
-def server_properties(plan: WorkerPlan, model: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """Return config.properties: one listener for inference and management, and what the operator gave on top."""
+def server_properties(plan: WorkerPlan, directory: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Return config.properties, with what the operator gave on top.
+
+    Whoever reaches the management API can load any model, which is to run any program, so it listens on a socket of
+    `directory`; where there are adapters it cannot, for DJL Serving has /adapters beside it alone (ServerInitializer).
+    """
     address = f"http://{plan.host}:{plan.port}"
     return {
         "inference_address": address,
-        "management_address": address,
+        "management_address": address if plan.adapters else f"unix:{directory / 'management'}",
         "cluster_address": "http://127.0.0.1:8888",
-        "model_store": str(model),
+        "model_store": str(directory / "model"),
         "load_models": "ALL",
         "wait_model_loading": "true",
         "allow_multi_status": "false",

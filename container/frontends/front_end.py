@@ -43,6 +43,8 @@ class FrontEnd:
     """What the start makes, empty."""
     hosting: Hosting | None = None
     """Where the worker is a child of what is started."""
+    note: str = ""
+    """What an operator should know before it is started, in one line; empty where there is nothing."""
     problem: str = ""
     """Why it cannot be started here, in one line; empty where it can."""
 

@@ -80,6 +80,13 @@ def test_the_operator_decides_over_what_is_written() -> None:
     assert "management_address=http\\://127.0.0.1\\:8081" in config
 
 
+def test_that_callers_can_load_models_is_told_where_they_can() -> None:
+    environ = environ_of(CASES[0].parent / "adapters")
+    assert "http://0.0.0.0:8080 beside /invocations: whoever reaches it can load" in planned(environ).note
+    assert planned({**environ, "SERVING_MANAGEMENT_ADDRESS": "http://127.0.0.1:8081"}).note == ""
+    assert planned(environ_of(CASES[0].parent / "plain")).note == ""
+
+
 def test_every_reply_in_flight_has_a_thread_and_so_has_ping() -> None:
     for most in (1, 256, 100_000):
         environ = {"PATH": "/bin", "OPTION_FRONTEND": "djl", "LMI_RUN_DIR": "/run/lmi"}
