@@ -48,13 +48,20 @@ def main(arguments: list[str]) -> int:
     try:
         return _explain(given) if given.verb == "explain" else _serve(given, unknown)
     except (ConfigErrors, PreparationError) as error:
-        if given.verb == "serve":
-            from container.mistakes import tell
+        return _refuse(error, given)
+    except OSError as error:  # a directory this user may not enter, most of all
+        return _refuse(PreparationError(f"{error.filename}: {error.strerror}" if error.filename else str(error)), given)
 
-            tell(error, os.environ, given.model_dir)
-        else:
-            print(error, file=sys.stderr)
-        return Exit.CONFIGURATION
+
+def _refuse(error: ConfigErrors | PreparationError, given: argparse.Namespace) -> Exit:
+    """Say what stops a start, and return the exit status."""
+    if given.verb == "serve":
+        from container.mistakes import tell
+
+        tell(error, os.environ, given.model_dir)
+    else:
+        print(error, file=sys.stderr)
+    return Exit.CONFIGURATION
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:

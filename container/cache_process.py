@@ -1,6 +1,5 @@
 """One process of the cache server: started, asked whether it is well, and ended so that nothing of it is left."""
 
-import ctypes
 import os
 import shutil
 import signal
@@ -18,15 +17,13 @@ from container.cache_task import TELL_FD, Attempt, CacheTask
 from container.endings import Endings
 from container.errors import Exit, Interruption
 from container.logs import LOG_BYTES, shortened
-from container.processes import STOP_SIGNALS
+from container.processes import STOP_SIGNALS, die_with_parent
 
 STOP_SECONDS = 1.0
 """For a server that is told to end: all it holds is lost anyway."""
 
-_PR_SET_PDEATHSIG = 1
 # When memory runs out the kernel ends this process rather than the engine, which can do without it.
 _FIRST_TO_GO = "800"
-_libc = ctypes.CDLL(None)
 
 
 @contextmanager
@@ -47,14 +44,6 @@ def pause(seconds: float, *, until_a_child_ends: bool = False) -> None:
             raise Interruption(Exit.STOPPED, "told to stop")
         if until_a_child_ends:
             return
-
-
-def die_with_parent(number: int = signal.SIGTERM, parent: int | None = None) -> None:
-    """Have this process sent a signal when its parent dies, and now if that has happened already."""
-    parent = parent or os.getppid()
-    _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), number)
 
 
 class CacheProcess:

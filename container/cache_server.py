@@ -14,9 +14,10 @@ from pathlib import Path
 from autoconfig.settings import CacheStatus
 from autoconfig.tiers import gib
 from container.cache_disk import CacheDisk
-from container.cache_process import CacheProcess, die_with_parent, pause, signals_held
+from container.cache_process import CacheProcess, pause, signals_held
 from container.cache_task import Attempt, CacheTask, write_status
 from container.errors import Interruption
+from container.processes import die_with_parent
 
 CHECKS = 3
 """Unanswered in a row before the server counts as hung."""

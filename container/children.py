@@ -1,11 +1,15 @@
 """What runs for as long as the container lives, and when a companion that died is started again."""
 
+import os
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from container.processes import die_with_parent
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -37,7 +41,8 @@ class Child:
 def start(child: Child, output: int, status: int | None) -> "subprocess.Popen[bytes]":
     """Start a process that writes to `output`, and reports on the descriptor `status` where it is given one.
 
-    It gets a session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain.
+    It gets a session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain. It is
+    told to end where this process is killed, which nothing else would tell Java.
     """
     return subprocess.Popen(
         child.argv,
@@ -47,6 +52,8 @@ def start(child: Child, output: int, status: int | None) -> "subprocess.Popen[by
         stderr=output,
         pass_fds=() if status is None else (status,),
         start_new_session=True,
+        # The supervisor has no threads, and what it calls is loaded: safe after a fork.
+        preexec_fn=partial(die_with_parent, parent=os.getpid()),  # noqa: PLW1509
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from textwrap import wrap
 
 from autoconfig.explain import render
+from autoconfig.masking import masked
 from container.prepare import LaunchPlan
 
 
@@ -36,7 +37,7 @@ def _start(plan: LaunchPlan) -> dict[str, str]:
     start["run directory"] = str(plan.run_directory)
     start["front end"] = _front_end(plan)
     for child in plan.children:
-        start[child.name] = shlex.join(child.argv)
+        start[child.name] = masked(shlex.join(child.argv))  # JAVA_OPTS may hold a password
     start["start deadline"] = f"{plan.limits.start_seconds:.0f} s"
     start["stops within"] = f"{plan.limits.stop_seconds:.0f} s of SIGTERM"
     return start

@@ -27,7 +27,8 @@ def has_home(environ: Mapping[str, str]) -> bool:
 
 
 def _can_be_written(place: Path) -> bool:
-    existing = next(parent for parent in (place, *place.parents) if parent.exists())
+    # Not exists(), which raises for what lies in another user's private directory: HOME=/root for a uid without a home.
+    existing = next(parent for parent in (place, *place.parents) if os.access(parent, os.F_OK))
     return place.is_absolute() and existing.is_dir() and os.access(existing, os.W_OK)
 
 

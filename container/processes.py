@@ -14,14 +14,25 @@ from pathlib import Path
 from container.errors import Exit, Interruption
 from container.progress import Progress
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def adopt_orphans() -> None:
     """Have orphaned descendants re-parented to this process, as they are to PID 1 anyway."""
     if os.getpid() != 1 and sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(number: int = signal.SIGTERM, parent: int | None = None) -> None:
+    """Have this process sent a signal when its parent dies, and now if that has happened already."""
+    parent = parent or os.getppid()
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def reap() -> Iterator[tuple[int, int]]:

@@ -224,6 +224,30 @@ def test_a_run_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert (code, "belongs to uid 12345" in said) == (2, True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_home_that_may_not_be_entered_is_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir(mode=0o700)
+    os.chown(tmp_path / "home", 12345, 12345)
+    as_anyone = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-m", "container", "explain")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(as_anyone, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"to be converted once: {tmp_path}/lmi-0-8080/cache/models" in ended.stdout
+
+
+@pytest.mark.parametrize("verb", ["serve", "explain"])
+def test_a_path_that_cannot_be_looked_at_is_named_with_the_reason(tmp_path: Path, verb: str) -> None:
+    name = "/" + 300 * "x"
+    code, said = run(tmp_path, verb, LMI_CACHE_DIR=name)
+    assert (code, said) == (2, f"{name}/models/SmolLM2-135M-Instruct: File name too long\n")
+
+
+def test_explain_shows_no_password_among_javas_options(tmp_path: Path) -> None:
+    given = {"OPTION_FRONTEND": "djl", "JAVA_OPTS": "-Dproxy.password=geheim -Dproxy.port=81"}
+    said = run(tmp_path, "explain", **given)[1]
+    assert ("geheim" in said, "-Dproxy.password=********" in said, "-Dproxy.port=81" in said) == (False, True, True)
+
+
 @pytest.fixture
 def silent_s3() -> Iterator[dict[str, str]]:
     """Yield what configures a model on an S3 that accepts connections and never answers."""
