@@ -36,7 +36,7 @@ ONLY_IN = {
 ENVIRONMENT_READERS = (
     "container/__main__.py",
     "container/cache_store.py",
-    "container/prepare.py",
+    "container/healthcheck.py",
     "handlers/djl.py",
     "handlers/server.py",
     "benchmarks/",
