@@ -16,8 +16,10 @@ from tests.container.processes import ROOT
 
 
 class Ping(BaseHTTPRequestHandler):
+    healthy = True
+
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/ping" and self.server.server_name != "dead" else 503)
+        self.send_response(200 if self.path == "/ping" and self.healthy else 503)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -42,7 +44,9 @@ def check(**environ: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
-def test_the_port_is_the_planned_one_wherever_it_was_configured(tmp_path: Path, server: ThreadingHTTPServer) -> None:
+def test_the_port_is_the_planned_one_wherever_it_was_configured(
+    tmp_path: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "serving.properties").write_text(f"option.bind_to_port={server.server_port}\n")
     for environ in ({"TMPDIR": str(tmp_path)}, {"LMI_RUN_DIR": str(tmp_path / "run")}):
@@ -50,7 +54,7 @@ def test_the_port_is_the_planned_one_wherever_it_was_configured(tmp_path: Path, 
         plan.run_directory.mkdir()
         _write_files(plan)
         assert check(**environ) == (0, "200\n")
-    server.server_name = "dead"
+    monkeypatch.setattr(Ping, "healthy", False)
     assert check(**environ) == (1, "503\n")
 
 
