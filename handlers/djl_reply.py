@@ -38,7 +38,9 @@ class Reply:
         """The body of an error so far; of a success, the start of a character whose rest is to come."""
 
     async def __call__(self, message: Message) -> None:
-        """Take one ASGI message."""
+        """Take one ASGI message; what comes after the end is dropped, as Java has forgotten the call."""
+        if self.ended:
+            return
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._headers = tuple(

@@ -84,10 +84,15 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, call: Call) -> None:
         if self._service.loaded:
-            stream = _Stream(self, call.properties.get(TRACKING_ID, ""))
+            stream = _Stream(self, _tracking_id(call.properties))
             await self._service.answer(call.properties.get("handler", "handle"), call, stream.send)
         else:
             self.write(envelope(*await self._service.start(call.properties), {}))
+
+
+def _tracking_id(properties: Mapping[str, str]) -> str:
+    """Return by which name Java knows a call; a caller's header of that name lends its spelling to it (TreeMap.put)."""
+    return next((value for name, value in properties.items() if name.lower() == TRACKING_ID), "")
 
 
 class _Stream:

@@ -69,6 +69,18 @@ def test_what_all_streams_send_in_one_step_is_one_write() -> None:
     assert writes == [b"".join(frame(number, token) for number in range(64)) for token in (b"a", b"b")]
 
 
+def test_a_callers_header_cannot_take_a_reply_its_name() -> None:
+    async def run() -> list[bytes]:
+        service, connection, transport = await _connected(0)
+        # Java puts its own value under the spelling that a caller's header brought.
+        connection.data_received(call({"Request_Tracking_Id": "7", "handler": "handle"}, [("data", b"")]))
+        await asyncio.sleep(0)
+        await service.step(b"a")
+        return transport.writes
+
+    assert asyncio.run(run()) == [frame(7, b"a")]
+
+
 def test_tokens_gather_into_one_frame_while_java_reads_too_slowly() -> None:
     async def run() -> list[bytes]:
         service, connection, transport = await _connected(2)

@@ -74,6 +74,11 @@ def test_a_reply_that_is_no_text_is_an_error() -> None:
     assert (sent.code, sent.last, "binary" in sent.error) == (500, True, True)
 
 
+def test_nothing_follows_the_last_frame_of_a_stream_that_turned_out_to_be_no_text() -> None:
+    sent = frames(b"\xff\xfe", b"text", b"", content_type="application/octet-stream")
+    assert [(frame.code, frame.last) for frame in sent] == [(500, True)]
+
+
 def test_an_error_is_one_last_frame_with_its_message_in_one_line() -> None:
     (sent,) = error(400, "first\nsecond\r\nthird")
     assert sent == Frame(
