@@ -2,16 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.djl_wire.parts import Parts
+from tests.container.test_front_ends import CASES, environ_of, planned
 from tests.djl.host import EngineKind, Host, hosting
 from tests.handlers.lora import write_adapter
-from tests.timing import LONG_SECONDS
+from tests.timing import LONG_SECONDS, assert_within, eventually
 
 pytestmark = pytest.mark.djl
 MIB = 1024 * 1024
+STREAM_SECONDS = 1.0
 
 
 def texts(stream: str) -> list[str]:
@@ -77,6 +80,28 @@ def test_256_streams_at_once_arrive_whole(host: Host) -> None:
         assert texts(told["body"]) == [f"{number}-{token} " for token in range(100)]
 
 
+@pytest.mark.parametrize("threads", ["as planned", "as Java has them"])
+def test_row_01_no_reply_and_no_ping_waits_for_another_reply(parts: Parts, tmp_path: Path, threads: str) -> None:
+    # Java takes a thread less than there are processors, and with two of them a new one each time: here it sees four.
+    options = ["-XX:ActiveProcessorCount=4"]
+    if threads == "as planned":
+        argv = planned(environ_of(CASES[0].parent / "plain")).argv
+        options += [argument for argument in argv if argument.startswith("-Djava.util.concurrent.ForkJoinPool.common")]
+    prompt = {"prompt": "slowly", "stream": True, "max_tokens": round(STREAM_SECONDS / 0.02)}
+    request = {"properties": {"Content-Type": "application/json"}, "content": {"data": json.dumps(prompt)}}
+    with hosting(parts, "ours", tmp_path, "tests.djl.fake", JAVA_TOOL_OPTIONS=" ".join(options)) as host:
+        if threads == "as planned":
+            assert_within(STREAM_SECONDS, lambda: max(_delivered(host, request)))
+        else:
+            assert min(_delivered(host, request)) > STREAM_SECONDS / 2
+
+
+def _delivered(host: Host, request: dict[str, Any]) -> tuple[float, float]:
+    """Return after how many seconds the last of 16 replies began, and how many /ping took meanwhile."""
+    told = host.send("deliver", count=16, **request).result(LONG_SECONDS)
+    return told["began"], told["ping"]
+
+
 def test_a_reader_who_looks_at_the_worst_moment_has_all_of_the_reply(host: Host) -> None:
     told = host.ask({"prompt": "later"}, what="worst")
     assert json.loads(told["body"])["choices"][0]["text"] == "later"
@@ -118,6 +143,7 @@ def test_an_adapter_is_registered_used_updated_and_removed(host: Host, adapters:
     assert host.adapter("update", "french", source, pin="true")["status"] == 200
     assert host.adapter("unregister", "french")["status"] == 200
     assert host.ask({"prompt": "x"}, X_Amzn_SageMaker_Adapter_Identifier="french")["status"] == 404
+    eventually(lambda: host.send("active").result(LONG_SECONDS)["active"] == 0, "each call was answered to its end")
 
 
 def test_an_adapter_that_cannot_be_is_told_at_once(host: Host, adapters: Path) -> None:

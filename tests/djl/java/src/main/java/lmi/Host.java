@@ -12,10 +12,14 @@ import com.google.gson.JsonObject;
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.lang.reflect.Field;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Paths;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -69,6 +73,10 @@ public final class Host {
                 return outcome(command);
             case "many":
                 return many(command);
+            case "deliver":
+                return deliver(command);
+            case "active":
+                return Map.of("active", active());
             default:
                 throw new IllegalArgumentException(what);
         }
@@ -146,5 +154,38 @@ public final class Host {
         return Map.of(
                 "ended", ended, "count", count, "lost", lost.get(), "wrong", wrong.get(), "seconds", seconds,
                 "body", expected);
+    }
+
+    /**
+     * Sends the same request several times and reads the replies where DJL Serving reads them, on the common pool
+     * (InferenceRequestHandler.runJob); then asks what /ping does there (ModelManager.workerStatus). Tells after how
+     * many seconds the last of the replies began, and after how many /ping was answered.
+     */
+    private Map<String, Object> deliver(JsonObject command) throws Exception {
+        long began = System.nanoTime();
+        List<CompletableFuture<Reply>> replies = new ArrayList<>();
+        for (int i = 0; i < command.get("count").getAsInt(); ++i) {
+            Output output = predictor.predict(input(command));
+            replies.add(CompletableFuture.completedFuture(output).thenApplyAsync(Reply::delivered));
+        }
+        long asked = System.nanoTime();
+        long ping = CompletableFuture.supplyAsync(System::nanoTime).get() - asked;
+        long first = began;
+        for (CompletableFuture<Reply> reply : replies) {
+            first = Math.max(first, reply.get().firstChunk());
+        }
+        return Map.of("began", (first - began) / 1e9, "ping", ping / 1e9);
+    }
+
+    /** Counts the requests that the engine takes for unanswered. */
+    private int active() throws ReflectiveOperationException {
+        Object manager = field(field(predictor, "process"), "asyncRequestManager");
+        return ((Map<?, ?>) field(manager, "activeRequests")).size();
+    }
+
+    private static Object field(Object owner, String name) throws ReflectiveOperationException {
+        Field field = owner.getClass().getDeclaredField(name);
+        field.setAccessible(true);
+        return field.get(owner);
     }
 }

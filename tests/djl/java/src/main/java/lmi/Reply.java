@@ -24,6 +24,7 @@ final class Reply {
     private final ByteArrayOutputStream body = new ByteArrayOutputStream();
     private int chunks;
     private int largest;
+    private long firstChunk;
     /** What DJL Serving would send: they are read when the first chunk is there. */
     private int status;
     private String message;
@@ -40,6 +41,15 @@ final class Reply {
             reply.take(supplier.nextChunk(CHUNK_SECONDS, TimeUnit.SECONDS));
         }
         return reply;
+    }
+
+    /** Reads it where nothing may be thrown. */
+    static Reply delivered(Output output) {
+        try {
+            return read(output);
+        } catch (InterruptedException | IOException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     /**
@@ -68,11 +78,17 @@ final class Reply {
 
     private void take(byte[] chunk) throws IOException {
         if (chunks++ == 0) {
+            firstChunk = System.nanoTime();
             status = output.getCode();
             message = output.getMessage();
         }
         largest = Math.max(largest, chunk.length);
         body.write(chunk);
+    }
+
+    /** Returns when the first chunk was taken, on the clock of System.nanoTime. */
+    long firstChunk() {
+        return firstChunk;
     }
 
     boolean lost() {
