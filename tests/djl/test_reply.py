@@ -75,7 +75,7 @@ def test_a_reply_that_is_no_text_is_an_error() -> None:
 
 
 def test_nothing_follows_the_last_frame_of_a_stream_that_turned_out_to_be_no_text() -> None:
-    sent = frames(b"\xff\xfe", b"text", b"", content_type="application/octet-stream")
+    sent = frames(b"\xff\x00", b"text", b"", content_type="application/octet-stream")
     assert [(frame.code, frame.last) for frame in sent] == [(500, True)]
 
 
