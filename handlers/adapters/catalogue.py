@@ -62,11 +62,11 @@ class Catalogue:
             return self._draining[name]
         return self.find(name).told()
 
-    def page(self, first: int, limit: int | None) -> tuple[list[Adapter], int | None]:
-        """Return adapters in the order of their names, and where the next page begins, None after the last."""
-        names = sorted(self._known)
-        end = len(names) if limit is None else first + limit
-        return [self._known[name].told() for name in names[first:end]], end if end < len(names) else None
+    def page(self, after: str, limit: int | None) -> tuple[list[Adapter], bool]:
+        """Return adapters in the order of their names, from behind a name on, and whether there are more."""
+        names = sorted(name for name in self._known if name > after)
+        shown = names[:limit]
+        return [self._known[name].told() for name in shown], len(shown) < len(names)
 
     def check_name(self, name: str) -> None:
         """Refuse (400) what cannot be an adapter's name."""

@@ -153,9 +153,9 @@ class Adapters:
         """Return what is known of an adapter, or of one that is being removed; raise RequestError (404)."""
         return self._catalogue.describe(name)
 
-    def page(self, first: int = 0, limit: int | None = None) -> tuple[list[Adapter], int | None]:
-        """Return adapters in the order of their names, and where the next page begins, None after the last."""
-        return self._catalogue.page(first, limit)
+    def page(self, after: str = "", limit: int | None = None) -> tuple[list[Adapter], bool]:
+        """Return adapters in the order of their names, from behind a name on, and whether there are more."""
+        return self._catalogue.page(after, limit)
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Lease]:

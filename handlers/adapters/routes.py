@@ -5,6 +5,7 @@ before the query's. Names are taken from the path as it came, where `%2F` is not
 """
 
 import asyncio
+import base64
 import difflib
 import re
 from collections.abc import Iterable
@@ -162,9 +163,25 @@ def _boolean(given: Fields, name: str) -> bool | None:
 def _page(adapters: Adapters, exchange: Exchange) -> Fields:
     given = _query(exchange, _FIELDS_OF_A_PAGE)
     limit = _count(given, "limit", 100, 1, MAX_PAGE)
-    told, rest = adapters.page(_count(given, "next_page_token", 0, 0, 2**31), limit)
+    told, more = adapters.page(_name_in(given.get("next_page_token", "")), limit)
     page: Fields = {"adapters": [_facts(adapter) for adapter in told]}
-    return page if rest is None else {**page, "nextPageToken": str(rest)}
+    return {**page, "nextPageToken": _token(told[-1].name)} if more else page
+
+
+def _token(name: str) -> str:
+    """Return the token of the page that follows a name: adapters that come and go between two pages move no others."""
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _name_in(token: str) -> str:
+    """Return the name a token was made of; DJL's first page is that of `0`."""
+    if token in ("", "0"):
+        return ""
+    try:
+        return base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode()
+    except ValueError:
+        told = "next_page_token must be the nextPageToken of the page before, or 0 for the first."
+        raise RequestError(400, told, "next_page_token") from None
 
 
 def _count(given: Fields, name: str, default: int, low: int, high: int) -> int:

@@ -186,7 +186,10 @@ def test_a_body_that_is_no_json_is_refused(tmp_path: Path) -> None:
         ("GET", "/adapters?next_page_token=x", 400),
         ("GET", "/adapters?nextPageToken=2", 400),
         ("GET", "/adapters?limt=2", 400),
-        ("GET", "/adapters?next_page_token=7", 200),
+        ("GET", "/adapters?next_page_token=7", 400),
+        ("GET", "/adapters?next_page_token=%C3%BC", 400),
+        ("GET", "/adapters?next_page_token=_w", 400),
+        ("GET", "/adapters?next_page_token=", 200),
         ("HEAD", "/adapters/", 200),
     ],
 )
@@ -228,6 +231,22 @@ def test_pages_go_on_where_the_last_one_ended(tmp_path: Path) -> None:
         assert [adapter["name"] for adapter in page["adapters"]] == ["a", "b"]
         page = (await caller.call("GET", f"/adapters?limit=2&next_page_token={page['nextPageToken']}")).json()
         assert ([adapter["name"] for adapter in page["adapters"]], "nextPageToken" in page) == (["c"], False)
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("removed", ["a", "b 50%", "d"])
+def test_a_page_misses_none_and_repeats_none_when_adapters_go_and_come_meanwhile(tmp_path: Path, removed: str) -> None:
+    async def test(caller: Caller) -> None:
+        src = str(write_adapter(tmp_path / "a"))
+        for name in ("a", "b 50%", "d", "ü"):
+            await caller.post(name=name, src=src)
+        first = (await caller.call("GET", "/adapters?limit=2")).json()
+        await caller.call("DELETE", f"/adapters/{quote(removed)}")
+        await caller.post(name="aa", src=src)
+        second = (await caller.call("GET", f"/adapters?limit=9&next_page_token={first['nextPageToken']}")).json()
+        names = [adapter["name"] for page in (first, second) for adapter in page["adapters"]]
+        assert names == ["a", "b 50%"] + [name for name in ("d", "ü") if name != removed]
 
     run(tmp_path, test)
 

@@ -771,9 +771,9 @@ def test_pages_come_in_the_order_of_names(tmp_path: Path) -> None:
         adapters, src = registry(FakeLora(), tmp_path), str(write_adapter(tmp_path / "a"))
         for name in "cab":
             await adapters.register(name, src)
-        first, rest = adapters.page(limit=2)
-        assert ([adapter.name for adapter in first], rest) == (["a", "b"], 2)
-        last, rest = adapters.page(first=2, limit=2)
-        assert ([adapter.name for adapter in last], rest) == (["c"], None)
+        first, more = adapters.page(limit=2)
+        assert ([adapter.name for adapter in first], more) == (["a", "b"], True)
+        last, more = adapters.page(after="b", limit=2)
+        assert ([adapter.name for adapter in last], more) == (["c"], False)
 
     run(test())
