@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.autoconfig.configured import LLAMA_8B, directory_with, errors, launched, resolved, value
+from tests.autoconfig.configured import LLAMA_8B, arguments, directory_with, errors, launched, resolved, value
 from tests.autoconfig.hosts import FOUR_GPUS, GIB, LAPTOP, OLD_LAPTOP
 
 
@@ -57,6 +57,19 @@ def test_devices_count_for_all_parallel_options_together() -> None:
         "option.data_parallel_size=2 (serving.properties:2) needs 8 GPUs together with the other parallel options; "
         "this host has 4. Set 1."
     )
+
+
+@pytest.mark.parametrize("front_end", ["direct", "djl"])
+def test_row_11_vllm_decides_how_many_run_at_once_unless_the_operator_does(front_end: str) -> None:
+    for host in (LAPTOP, FOUR_GPUS):
+        given = arguments(host=host, OPTION_FRONTEND=front_end)
+        assert [token for token in given if token.startswith("--max-num-seqs")] == []
+        assert "--max-num-seqs=64" in arguments(host=host, OPTION_FRONTEND=front_end, MAX_BATCH_SIZE="64")
+
+
+def test_row_10_a_model_is_split_over_pipeline_stages() -> None:
+    split = {"OPTION_TENSOR_PARALLEL_SIZE": "2", "OPTION_PIPELINE_PARALLEL_SIZE": "2"}
+    assert {"--tensor-parallel-size=2", "--pipeline-parallel-size=2"} <= {*arguments(host=FOUR_GPUS, **split)}
 
 
 def test_a_host_without_gpu_gets_settings_that_start_each_with_its_reason() -> None:

@@ -166,6 +166,16 @@ def test_a_model_path_that_is_not_there_is_refused_with_2_and_its_origin(tmp_pat
     assert (code, said) == (2, "option.model_id=/nowhere (OPTION_MODEL_ID): there is no such directory\n")
 
 
+def test_row_21_secure_mode_is_refused_and_no_script_is_run(tmp_path: Path) -> None:
+    model = config_json(tmp_path)
+    (model / "model.safetensors").touch()
+    (model / "model.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    asked = {"SAGEMAKER_SECURE_MODE": "true", "SAGEMAKER_SECURITY_CONTROLS": "DISALLOW_CUSTOM_INFERENCE_SCRIPTS"}
+    code, said = run(tmp_path, "serve", "--model-dir", str(model), **asked)
+    assert (code, "SAGEMAKER_SECURE_MODE" in said, "asks for controls" in said) == (2, True, True)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_an_argument_that_serve_does_not_know_is_diagnosed_and_ignored(tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(tmp_path)  # ends the start soon afterwards
     code, said = run(tmp_path, "serve", "surprise")

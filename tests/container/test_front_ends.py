@@ -7,6 +7,7 @@ import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from autoconfig.resolve import resolve
 from container.errors import PreparationError
 from container.explain import explain
 from container.frontends.direct import direct
-from container.frontends.djl import djl
+from container.frontends.djl import LOG4J2, djl
 from container.frontends.djl_home import find
 from container.frontends.djl_settings import written
 from container.frontends.djl_start import MIB, DjlStart
@@ -85,6 +86,24 @@ def test_that_callers_can_load_models_is_told_where_they_can() -> None:
     assert "http://0.0.0.0:8080 beside /invocations: whoever reaches it can load" in planned(environ).note
     assert planned({**environ, "SERVING_MANAGEMENT_ADDRESS": "http://127.0.0.1:8081"}).note == ""
     assert planned(environ_of(CASES[0].parent / "plain")).note == ""
+
+
+def test_row_12_which_model_and_handler_is_served_is_asked_of_no_hub() -> None:
+    hub = {"HF_MODEL_ID": "org/name", "HF_REVISION": "v2", "HF_ENDPOINT": "https://mirror", "HF_HUB_OFFLINE": "1"}
+    environ = {"PATH": "/bin", "OPTION_FRONTEND": "djl", "LMI_RUN_DIR": "/run/lmi", **hub}
+    arguments = prepare(environ).launch.plan.engine_arguments
+    assert {"--model=org/name", "--revision=v2"} <= {*arguments}
+    front_end = planned(environ)
+    assert {name: front_end.environment.get(name, "") for name in hub} == {**hub, "HF_MODEL_ID": "", "HF_REVISION": ""}
+    told = {file.name: parse_properties(text.encode()).properties for file, text in front_end.files.items()}
+    model = {pair.key: pair.value for pair in told["serving.properties"]}
+    assert (model["option.entryPoint"], model["option.async_mode"]) == ("handlers.djl", "true")
+    assert "org/name" not in model.values()
+
+
+def test_row_26_java_does_not_log_the_environment_whatever_is_asked_for() -> None:
+    loggers = {logger.get("name"): logger.get("level") for logger in ElementTree.parse(LOG4J2).iter("Logger")}
+    assert loggers["ai.djl.serving.ModelServer"] == "WARN"  # it is logged there, at INFO (ConfigManager.java)
 
 
 def test_every_reply_in_flight_has_a_thread_and_so_has_ping() -> None:

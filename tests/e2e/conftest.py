@@ -29,6 +29,7 @@ PREDICT_SECONDS = 20
 SESSION_SECONDS, BRIEF_SECONDS = 600.0, 15.0
 GPU_SLOTS, CPU_SLOTS = 2, 4
 HEAVY_RANK = 256
+SECRET = "hf_fig-and-sorrel"
 _seeds = count(1)
 
 
@@ -106,6 +107,8 @@ def tiny(engines: Engines, place: Path) -> Server:
             SAGEMAKER_ENABLE_LOAD_AWARE="1",
             SAGEMAKER_MAX_NUMBER_OF_ADAPTERS_IN_MEMORY="128",
             SAGEMAKER_INVENTED_TOMORROW="x",
+            OPTION_HF_TOKEN=SECRET,
+            HF_HUB_TOKEN=SECRET,
             # No compiler, as in a slim image: nothing a request asks for may need one.
             CXX="/nonexistent",
         )

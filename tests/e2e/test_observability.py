@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.client import Client
+from tests.e2e.conftest import SECRET
 from tests.e2e.server import Server
 from tests.timing import assert_within, eventually, seconds_of
 
@@ -80,6 +81,10 @@ def test_check_79_logs_hold_at_most_one_line_per_request_and_no_text(tiny: Serve
     api.post("/invocations", f'{{"prompt": "{secret}'.encode())
     assert lines_so_far(tiny, "check-79-ends") - before <= len(bodies) + 2
     assert secret not in tiny.everything_logged
+
+
+def test_row_26_no_log_holds_a_secret_of_the_environment(tiny: Server) -> None:
+    assert SECRET not in tiny.everything_logged
 
 
 def lines_so_far(server: Server, name: str) -> int:

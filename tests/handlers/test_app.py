@@ -104,6 +104,16 @@ def test_a_body_that_never_arrives_is_408_and_gives_its_place_back() -> None:
     asyncio.run(run())
 
 
+def test_row_15_a_reply_of_25_mb_arrives_whole() -> None:
+    response = call(application(answers({"choices": [{"text": "x" * 25_000_000}]})), {"prompt": "Hi"})
+    assert (response.status, len(response.json()["choices"][0]["text"])) == (200, 25_000_000)
+
+
+def test_row_24_a_reply_has_no_header_but_the_engines() -> None:
+    given = {"x_amzn_sagemaker_inference_id": "7", "request_tracking_id": "8", "requestid": "9"}
+    assert set(call(application(answers({})), CHAT, **given).headers) == {"content-type", "content-length"}
+
+
 def test_a_request_for_an_adapter_never_gets_the_base_models_answer() -> None:
     engine = answers({})
     by_header = call(application(engine), CHAT, x_amzn_sagemaker_adapter_identifier="a")
