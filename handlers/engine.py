@@ -118,9 +118,6 @@ class Engine:
                     await asyncio.sleep(0.01)
         await self.client.remove_lora(number)
 
-    async def pin_adapter(self, number: int) -> None:
-        """Do nothing: nobody unloads it. vLLM's pin_lora holds a slot its scheduler does not count (0.32: KeyError)."""
-
     def _serves(self, key: str) -> bool:
         """Tell whether a request of an adapter has yet to end; vLLM tells its engine as it forgets one."""
         return any(state.lora_name == key for state in self.client.output_processor.request_states.values())

@@ -20,9 +20,6 @@ class LoraEngine(Protocol):
     async def unload_adapter(self, key: str, number: int) -> None:
         """Forget an adapter, which no request may be using; one that is not loaded is nothing to do."""
 
-    async def pin_adapter(self, number: int) -> None:
-        """Keep a loaded adapter in its slot until it is unloaded."""
-
 
 class EnginePort(LoraEngine, Protocol):
     """A loaded model behind an OpenAI-style ASGI application."""

@@ -53,7 +53,7 @@ class Adapters:
         self._weights_directory = weights_directory
         self._roots = Roots(settings.roots)
         self._demands = Demands(settings.max_rank)
-        self._slots = Slots(engine, settings.slots, settings.cpu_slots, clock)
+        self._slots = Slots(engine, settings.cpu_slots, clock)
         self._loader = Loader(self._slots)
         self._catalogue = Catalogue(model_names, settings.slots)
 

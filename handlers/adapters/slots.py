@@ -2,6 +2,7 @@
 
 vLLM 0.32 reads an adapter it pushed out again in the middle of a step, and dies of a file that is gone. So no more are
 loaded here than it holds, and none leaves that a request uses. Who waits is served in turn: busy ones have to yield.
+Pins are kept here alone: vLLM's own take a slot that its scheduler does not count, and a full step ends the engine.
 """
 
 import asyncio
@@ -29,11 +30,10 @@ class _Wish:
 
 
 class Slots:
-    """At most `cpu_slots` revisions in the engine, fewer than `slots` of them pinned."""
+    """At most `cpu_slots` revisions in the engine."""
 
-    def __init__(self, engine: LoraEngine, slots: int, cpu_slots: int, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: LoraEngine, cpu_slots: int, clock: Callable[[], float]) -> None:
         self._engine = engine
-        self._slots = slots
         self._cpu_slots = cpu_slots
         self._clock = clock
         self._numbers = itertools.count(_FIRST_NUMBER)
@@ -60,7 +60,7 @@ class Slots:
         """End one use of weights."""
         weights.users -= 1
         weights.used_at = self._clock()
-        if not weights.users and (self._wishes or not weights.holders or weights.pin_told != weights.pinned):
+        if not weights.users and (self._wishes or not weights.holders):
             self._move_on()
 
     async def hold(self, key: str, name: str, directory: str) -> Weights:
@@ -140,10 +140,8 @@ class Slots:
         self._mark(len(wanted) - (self._cpu_slots - len(held)) - sum(each.leaving for each in held))
         self._grant(wanted[0] if wanted else None)
         for each in [each for each in held if each.loaded]:
-            if not each.users and (not each.holders or (each.pin_told and not each.pinned)):
+            if not each.users and not each.holders:
                 return self._unload(each)
-            if each.pinned and not each.pin_told and sum(other.pin_told for other in held) < self._slots - 1:
-                return self._pin(each)
         if wanted and len(held) < self._cpu_slots and not self._loading:
             return self._load(wanted[0])
         idle = [each for each in held if each.yields and not each.users]
@@ -225,17 +223,6 @@ class Slots:
     def _forget(self, weights: Weights) -> None:
         del self._held[weights.key]
         weights.left.set()
-
-    def _pin(self, weights: Weights) -> Coroutine[Any, Any, None]:
-        weights.pin_told = True
-        weights.users += 1  # they stay until the engine has answered
-        return self._make_pin(weights)
-
-    async def _make_pin(self, weights: Weights) -> None:
-        error = await _outcome(self._engine.pin_adapter(weights.number))
-        if error is not None:
-            logger.error("the engine failed to pin the adapter %s", weights.name, exc_info=error)
-        weights.users -= 1
 
 
 async def _outcome(call: Coroutine[Any, Any, None]) -> BaseException | None:

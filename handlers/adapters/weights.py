@@ -29,8 +29,6 @@ class Weights:
     holders: int = 0
     """Registrations whose current weights these are; without one they leave."""
     pinned: bool = False
-    pin_told: bool = False
-    """The engine knows of the pin. It cannot be told of its end, so such weights leave once they are idle."""
     yields: bool = False
     """Somebody waits for this place: nobody new is let in."""
     loaded_at: float = 0.0

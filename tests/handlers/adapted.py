@@ -34,9 +34,6 @@ class AdaptedEngine(FakeEngine):
     async def unload_adapter(self, key: str, number: int) -> None:
         await self.lora.unload_adapter(key, number)
 
-    async def pin_adapter(self, number: int) -> None:
-        await self.lora.pin_adapter(number)
-
 
 def echoes() -> AdaptedEngine:
     """Return an engine that answers each prompt with itself and the model's name; `wait` in a prompt never ends."""

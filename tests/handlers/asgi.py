@@ -42,9 +42,6 @@ class FakeEngine:
     async def unload_adapter(self, key: str, number: int) -> None:
         pass
 
-    async def pin_adapter(self, number: int) -> None:
-        pass
-
     def dead(self) -> bool:
         return self.died
 

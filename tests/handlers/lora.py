@@ -60,7 +60,6 @@ class FakeLora:
     refuse: Callable[[str], BaseException | None] = lambda _directory: None
     by_hand: bool = False
     held: dict[int, tuple[str, bytes]] = field(default_factory=dict)
-    pinned: set[int] = field(default_factory=set)
     calls: list[tuple[str, int]] = field(default_factory=list)
     most_held: int = 0
     loading: bool = False
@@ -86,12 +85,7 @@ class FakeLora:
 
     async def unload_adapter(self, key: str, number: int) -> None:
         await self._call("unload", number)
-        self.pinned.discard(number)
         assert self.held.pop(number, (key, b""))[0] == key
-
-    async def pin_adapter(self, number: int) -> None:
-        await self._call("pin", number)
-        self.pinned.add(number)
 
     def step(self) -> None:
         """Let the oldest call in progress end: an engine takes them in turn."""
