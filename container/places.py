@@ -26,10 +26,19 @@ def has_home(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("HOME")) and _can_be_written(Path(environ["HOME"]) / ".cache")
 
 
+def runs_code(place: Path) -> bool:
+    """Tell whether programs and libraries that are put there can be run: it is not mounted noexec."""
+    return not os.statvfs(_existing(place)).f_flag & os.ST_NOEXEC
+
+
 def _can_be_written(place: Path) -> bool:
-    # Not exists(), which raises for what lies in another user's private directory: HOME=/root for a uid without a home.
-    existing = next(parent for parent in (place, *place.parents) if os.access(parent, os.F_OK))
+    existing = _existing(place)
     return place.is_absolute() and existing.is_dir() and os.access(existing, os.W_OK)
+
+
+def _existing(place: Path) -> Path:
+    # Not exists(), which raises for what lies in another user's private directory: HOME=/root for a uid without a home.
+    return next(parent for parent in (place, *place.parents) if os.access(parent, os.F_OK))
 
 
 def _temporary(environ: Mapping[str, str]) -> Path:

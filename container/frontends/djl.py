@@ -53,7 +53,7 @@ def djl(worker: Worker, start: DjlStart) -> FrontEnd:
         directories=(directory, model, directory / "tmp", directory / "cache"),
         hosting=Hosting(directory / "status", plan.port),
         note=_open_to_all(settings),
-        problem=start.serving.problem or _too_long(directory),
+        problem=start.serving.problem or _too_long(directory) or _no_socket(start, settings),
     )
 
 
@@ -125,3 +125,16 @@ def _too_long(directory: Path) -> str:
     if len(str(socket).encode()) <= MOST_SOCKET_BYTES:
         return ""
     return f"run directory {directory.parent}: too long a path for the sockets of DJL Serving; set LMI_RUN_DIR"
+
+
+def _no_socket(start: DjlStart, settings: Mapping[str, str]) -> str:
+    """Say why DJL Serving cannot listen at the unix socket it is given: that takes Netty's native library."""
+    if not settings["management_address"].startswith("unix:"):
+        return ""
+    if settings.get("use_native_io", "true").lower() != "true":
+        why = "use_native_io=false leaves"
+    elif not start.native:
+        why = f"run directory {start.run_directory}: mounted noexec, which leaves"
+    else:
+        return ""
+    return f"{why} DJL Serving without unix sockets; set SERVING_MANAGEMENT_ADDRESS=http://127.0.0.1:8081"

@@ -8,6 +8,7 @@ from autoconfig.host import HostFacts
 from autoconfig.resolve import Resolution
 from autoconfig.values import as_text
 from container.frontends.djl_home import DjlServing, find
+from container.places import runs_code
 
 MIB = 1 << 20
 LEAST_HEAP, MOST_HEAP = 128 * MIB, 2048 * MIB
@@ -28,6 +29,8 @@ class DjlStart:
     seconds: float
     """What the whole start may take."""
     log_level: str
+    native: bool
+    """Java can load Netty's library, from beside the jars, where the image has it, or out of the run directory."""
     memory_bytes: int
     """What this container may still take."""
     given: Mapping[str, str]
@@ -41,13 +44,15 @@ class DjlStart:
         settings = resolution.settings
         if settings.frontend != "djl":
             return None
+        serving = find(environ)
         given = (value for value in resolution.values.values() if value.option.in_front and value.given)
         return cls(
-            find(environ),
+            serving,
             root / ENGINE,
             run_directory,
             settings.model_loading_timeout_seconds,
             settings.log_level,
+            (serving.home / "native").is_dir() or runs_code(run_directory),
             host.ram_available_bytes,
             {value.option.name: as_text(value.value) for value in given},
         )

@@ -15,11 +15,15 @@ from container.serve import _write_files
 from tests.container.processes import ROOT
 
 
+class Server(ThreadingHTTPServer):
+    status = 200
+
+
 class Ping(BaseHTTPRequestHandler):
-    healthy = True
+    server: Server
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/ping" and self.healthy else 503)
+        self.send_response(self.server.status if self.path == "/ping" else 404)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -27,8 +31,8 @@ class Ping(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Ping) as listening:
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Ping) as listening:
         thread = threading.Thread(target=listening.serve_forever)
         thread.start()
         yield listening
@@ -44,9 +48,7 @@ def check(**environ: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
-def test_the_port_is_the_planned_one_wherever_it_was_configured(
-    tmp_path: Path, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_port_is_the_planned_one_wherever_it_was_configured(tmp_path: Path, server: Server) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "serving.properties").write_text(f"option.bind_to_port={server.server_port}\n")
     for environ in ({"TMPDIR": str(tmp_path)}, {"LMI_RUN_DIR": str(tmp_path / "run")}):
@@ -54,7 +56,7 @@ def test_the_port_is_the_planned_one_wherever_it_was_configured(
         plan.run_directory.mkdir()
         _write_files(plan)
         assert check(**environ) == (0, "200\n")
-    monkeypatch.setattr(Ping, "healthy", False)
+    server.status = 503
     assert check(**environ) == (1, "503\n")
 
 
