@@ -72,4 +72,11 @@ OPTIONS = (
         refused="asks for controls that are not in this version yet; starting without them would be less than asked",
         refused_when=bool,
     ),
+    Option(
+        "neo",
+        "A job of SageMaker's Inference Optimization (Neo).",
+        prefixed=False,
+        overrides=(Spelling("SM_NEO_EXECUTION_CONTEXT"),),
+        refused="asks for a job that rewrites a model; this container serves models only, remove it",
+    ),
 )

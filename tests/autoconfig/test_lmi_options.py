@@ -143,6 +143,10 @@ def test_what_sagemaker_would_rely_on_is_refused_or_absent(name: str) -> None:
     assert resolved(**{name: "false"}).notes == ()
 
 
+def test_row_22_a_job_that_would_only_fail_later_is_refused() -> None:
+    assert "this container serves models only" in errors(SM_NEO_EXECUTION_CONTEXT="quantize")
+
+
 def test_no_two_options_share_a_name() -> None:
     names = [name for option in table().options.values() for name in option.names]
     assert len(names) == len(set(names))

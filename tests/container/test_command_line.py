@@ -150,7 +150,7 @@ def test_help_explains_the_verbs_and_the_exit_statuses(tmp_path: Path) -> None:
     assert all(word in said for word in ("serve", "explain", "schema", "version", "5 start deadline"))
 
 
-@pytest.mark.parametrize("arguments", [("frobnicate",), ("explain", "--jsn"), ("serve", "--port", "eighty")])
+@pytest.mark.parametrize("arguments", [("partition",), ("explain", "--jsn"), ("serve", "--port", "eighty")])
 def test_a_wrong_command_line_is_refused_with_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     code, said = run(tmp_path, *arguments)
     assert (code, "Traceback" in said) == (2, False)
