@@ -39,8 +39,6 @@ class Preparation:
     script: Scripts | None
     """The base model's."""
     affinity: SessionAffinity | None
-    weights: Path | None
-    """The base model's directory, where it is one: adapters are held against its shapes."""
 
     @classmethod
     def of(cls, plan: WorkerPlan) -> "Preparation":
@@ -54,8 +52,7 @@ class Preparation:
         scripts.provide_djl_python()
         script = scripts.load_base(Path(plan.script)) if plan.script else None
         affinity = SessionAffinity(plan.cache, sessions.alive) if plan.cache and plan.sessions else None
-        weights = Path(plan.model)
-        return cls(sessions, script, affinity, weights if weights.is_dir() else None)
+        return cls(sessions, script, affinity)
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ async def assemble(
     """
     adapters = None
     if plan.adapters:
-        adapters = Adapters(plan.adapters, engine, plan.model_names, prepared.weights)
+        adapters = Adapters(plan.adapters, engine, plan.model_names, engine.weights_directory)
         registry.register(AdapterMetrics(adapters))
         await adapters.start()
         _tell_of_failed(adapters, plan.adapters)

@@ -13,9 +13,11 @@ import types
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import vllm
+from huggingface_hub import snapshot_download
 from starlette.types import ASGIApp
 from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -92,6 +94,19 @@ class Engine:
             # A model's own class may hold what cannot be copied.
             logger.warning("custom formatters share the engine's tokenizer, which cannot be copied: %s", error)
             return self.client.renderer.tokenizer
+
+    @functools.cached_property
+    def weights_directory(self) -> Path | None:
+        """The base model's directory, or where Hugging Face's cache has what the engine has loaded of it."""
+        model, loading = self.client.model_config, self.client.vllm_config.load_config
+        if Path(model.model).is_dir():
+            return Path(model.model)
+        with contextlib.suppress(OSError, ValueError):
+            found = snapshot_download(
+                model.model, revision=model.revision, cache_dir=loading.download_dir, local_files_only=True
+            )
+            return Path(found)
+        return None
 
     async def load_adapter(self, key: str, number: int, directory: str) -> None:
         """Read an adapter's weights; `key` is then a model of vLLM's application. See LoraEngine."""

@@ -1,5 +1,6 @@
 """What the request path asks of an engine; `engine.Engine` is the real one, tests bring their own."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp
@@ -35,6 +36,10 @@ class EnginePort(LoraEngine, Protocol):
     @property
     def formatting_tokenizer(self) -> Any:
         """The tokenizer custom formatters are given, Hugging Face's class; they use it in threads of their own."""
+
+    @property
+    def weights_directory(self) -> Path | None:
+        """Where the base model's files lie: adapters are held against their shapes. None where that is not known."""
 
     @property
     def vocabulary_size(self) -> int:

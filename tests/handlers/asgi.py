@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -35,6 +36,7 @@ class FakeEngine:
     died: bool = False
     calls: list[tuple[str, bytes]] = field(default_factory=list)
     formatting_tokenizer: Any = None
+    weights_directory: Path | None = None
 
     async def load_adapter(self, key: str, number: int, directory: str) -> None:
         pass

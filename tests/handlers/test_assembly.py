@@ -15,7 +15,7 @@ from handlers.errors import ScriptError, SessionsError
 from handlers.status import NOTICES
 from tests.handlers.adapted import HEADER, AdaptedEngine, echoes
 from tests.handlers.asgi import Response, in_progress
-from tests.handlers.lora import write_adapter
+from tests.handlers.lora import write_adapter, write_base
 from tests.handlers.scripted import written
 
 
@@ -92,9 +92,14 @@ def test_only_what_nobody_could_know_before_is_told_of_a_bad_adapter(
     assert told.startswith(f"the adapter script ({tmp_path}/script) cannot be loaded: model.py:1: ModuleNotFoundError")
 
 
-def test_a_base_models_directory_is_what_adapters_are_held_against(tmp_path: Path) -> None:
-    assert Preparation.of(plan(tmp_path, model=str(tmp_path))).weights == tmp_path
-    assert Preparation.of(plan(tmp_path)).weights is None
+def test_adapters_are_held_against_the_files_the_engine_has_loaded(tmp_path: Path) -> None:
+    async def test(app: Application) -> None:
+        response = await ask(app, {"prompt": "x"}, **{HEADER: "a"})
+        assert (response.status, "made for another base model" in response.message) == (400, True)
+
+    engine = echoes()
+    engine.weights_directory = write_base(tmp_path / "base", hidden=16)
+    assembled(plan(tmp_path, adapters=AdapterSettings(2, 2, 16, (), sources(tmp_path, "a"))), test, engine)
 
 
 def test_a_handler_sees_the_options_of_the_configuration(tmp_path: Path) -> None:
