@@ -1,6 +1,6 @@
 """Turns the bytes of a child's pipes into lines, and those of its status pipe into events.
 
-An event is {"event": "phase" | "notice" | "ready" | "failed", ...}, one a line.
+An event is {"event": "phase" | "notice" | "ready" | "drained" | "failed", "pid": the worker's, ...}, one a line.
 """
 
 import json
