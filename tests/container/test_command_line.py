@@ -171,7 +171,8 @@ def test_row_21_secure_mode_is_refused_and_no_script_is_run(tmp_path: Path) -> N
     (model / "model.safetensors").touch()
     (model / "model.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
     asked = {"SAGEMAKER_SECURE_MODE": "true", "SAGEMAKER_SECURITY_CONTROLS": "DISALLOW_CUSTOM_INFERENCE_SCRIPTS"}
-    code, said = run(tmp_path, "serve", "--model-dir", str(model), **asked)
+    around = {"OPTION_ENTRYPOINT": "djl_python.lmi_vllm.vllm_async_service"}
+    code, said = run(tmp_path, "serve", "--model-dir", str(model), **asked, **around)
     assert (code, "SAGEMAKER_SECURE_MODE" in said, "asks for controls" in said) == (2, True, True)
     assert not (tmp_path / "ran").exists()
 

@@ -37,6 +37,8 @@ async def _answer(_scope: Scope, receive: Receive, send: Send, body: bytes) -> N
     if asked.get("stream"):
         await send(_start(b"text/event-stream; charset=utf-8"))
         for number in range(count):
+            if prompt == "break" and number:
+                raise RuntimeError("broken")
             event = json.dumps({"choices": [{"index": 0, "text": f"{prompt}-{number} "}]}, ensure_ascii=False)
             await send({"type": "http.response.body", "body": f"data: {event}\n\n".encode(), "more_body": True})
             await asyncio.sleep(0.02 if prompt == "slowly" else 0)

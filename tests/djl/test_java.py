@@ -36,6 +36,14 @@ def test_a_stream_arrives_event_by_event(host: Host) -> None:
     assert told["chunks"] > 10
 
 
+def test_row_03_a_stream_that_fails_in_the_middle_ends_and_says_so(host: Host) -> None:
+    told = host.ask({"prompt": "break", "stream": True, "max_tokens": 3})
+    first, error = told["body"].split("\n\n")[:2]
+    assert json.loads(first.removeprefix("data: "))["choices"][0]["text"] == "break-0 "
+    assert json.loads(error.removeprefix("data: "))["error"]["code"] == 500
+    assert "[DONE]" not in told["body"]
+
+
 def test_a_stream_may_be_json_lines(host: Host) -> None:
     told = host.ask({"prompt": "a", "stream": True, "max_tokens": 3}, accept="application/jsonlines")
     assert told["headers"]["content-type"] == "application/jsonlines"
@@ -144,6 +152,13 @@ def test_an_adapter_is_registered_used_updated_and_removed(host: Host, adapters:
     assert host.adapter("unregister", "french")["status"] == 200
     assert host.ask({"prompt": "x"}, X_Amzn_SageMaker_Adapter_Identifier="french")["status"] == 404
     eventually(lambda: host.send("active").result(LONG_SECONDS)["active"] == 0, "each call was answered to its end")
+
+
+def test_row_08_an_adapter_that_is_not_preloaded_is_used_all_the_same(host: Host, adapters: Path) -> None:
+    source = str(write_adapter(adapters / "lazy"))
+    assert host.adapter("register", "lazy", source, preload="false")["status"] == 200
+    assert host.ask({"prompt": "x"}, X_Amzn_SageMaker_Adapter_Identifier="lazy")["status"] == 200
+    assert host.adapter("unregister", "lazy")["status"] == 200
 
 
 def test_an_adapter_that_cannot_be_is_told_at_once(host: Host, adapters: Path) -> None:

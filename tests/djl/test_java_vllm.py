@@ -102,7 +102,7 @@ def test_sixteen_streams_at_once_are_all_complete(host: Host) -> None:
 def test_an_adapter_answers_after_its_registration_and_no_more_after_its_removal(host: Host, place: Path) -> None:
     source = write_adapter(place / "adapter", seed=1)
     plain = json.loads(host.ask(CHAT)["body"])["choices"][0]["message"]["content"]
-    told = host.adapter("register", "one", str(source))
+    told = host.adapter("register", "one", str(source), preload="false")
     assert (told["status"], "registered" in told["body"]) == (200, True)
     adapted = host.ask(CHAT, X_Amzn_SageMaker_Adapter_Identifier="one")
     assert adapted["status"] == 200
