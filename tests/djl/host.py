@@ -1,7 +1,6 @@
 """A JVM that hosts a Python handler as DJL Serving does: tests/djl/java, told what to do over its standard input."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -12,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
+
+import psutil
 
 from benchmarks.djl_wire.engines import LAUNCHER, environment
 from benchmarks.djl_wire.parts import Parts
@@ -115,12 +116,14 @@ def java(parts: Parts, kind: EngineKind, directory: Path, **more: str) -> Iterat
 
 
 def _end_stock(host: Host) -> None:
-    """DJL's own engine outlives the JVM: one of its threads waits for ever."""
+    """DJL's own engine outlives the JVM, as one of its threads waits for ever; and vLLM's processes outlive it."""
     for pid_file in host.directory.glob("djl_sock.*.pid"):
-        try:
-            os.kill(int(pid_file.read_text(encoding="ascii")), 9)
-        except (ProcessLookupError, ValueError):
-            continue
+        with suppress(psutil.NoSuchProcess, ValueError):
+            python = psutil.Process(int(pid_file.read_text(encoding="ascii")))
+            family = [python, *python.children(recursive=True)]
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
 def _read(host: Host) -> None:
