@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import vllm
-from huggingface_hub import snapshot_download
 from starlette.types import ASGIApp
 from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -38,7 +37,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from autoconfig.settings import CacheSettings
-from handlers import cache, salts
+from handlers import cache, hub_cache, salts
 from handlers.adapters.running import hold_to_latest
 from handlers.engine_log import RequestTalk
 from handlers.errors import AdapterRefusedError, EngineRefusedError, one_line
@@ -97,16 +96,9 @@ class Engine:
 
     @functools.cached_property
     def weights_directory(self) -> Path | None:
-        """The base model's directory, or where Hugging Face's cache has what the engine has loaded of it."""
-        model, loading = self.client.model_config, self.client.vllm_config.load_config
-        if Path(model.model).is_dir():
-            return Path(model.model)
-        with contextlib.suppress(OSError, ValueError):
-            found = snapshot_download(
-                model.model, revision=model.revision, cache_dir=loading.download_dir, local_files_only=True
-            )
-            return Path(found)
-        return None
+        """Where the base model's files lie, which the engine has loaded."""
+        model = self.client.model_config
+        return hub_cache.directory_of(model.model, model.revision, self.client.vllm_config.load_config.download_dir)
 
     async def load_adapter(self, key: str, number: int, directory: str) -> None:
         """Read an adapter's weights; `key` is then a model of vLLM's application. See LoraEngine."""
@@ -210,12 +202,7 @@ async def start(namespace: Namespace, tiers: CacheSettings | None, seen: Seen | 
     # vLLM's error handlers set should_exit on the server they expect to find here (vLLM 0.32, error_handlers).
     app.state.server = types.SimpleNamespace(should_exit=False)
     freeze_gc_heap()
-    return Engine(
-        app=app,
-        client=client,
-        vocabulary_size=client.model_config.get_vocab_size(),
-        tiers=tiers,
-    )
+    return Engine(app, client, vocabulary_size=client.model_config.get_vocab_size(), tiers=tiers)
 
 
 def _configuration(namespace: Namespace) -> VllmConfig:
