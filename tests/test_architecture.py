@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "autoconfig": (),
     "benchmarks": (),
     "container": ("autoconfig",),
-    "handlers": ("autoconfig.lora", "autoconfig.settings"),
+    "handlers": ("autoconfig.lora", "autoconfig.script_text", "autoconfig.settings"),
 }
 # One file that is loaded by the process a benchmark measures.
 MAY_ALSO_IMPORT = {"benchmarks/djl_wire/our_entry.py": ("handlers",)}

@@ -19,6 +19,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
+from autoconfig import script_text
 from handlers.errors import ScriptError
 from handlers.formatters.user_functions import OFFERED, Function, told
 from handlers.status import NOTICES
@@ -29,6 +30,7 @@ _THREADS = 32
 """Calls of one script's sync functions that run at once; the threads start when they are needed."""
 _DECORATED = ("input_formatter", "output_formatter", "prediction_handler", "init_handler")
 _SAGEMAKER = ("input_fn", "output_fn", "predict_fn", "model_fn")
+_NEEDED = "is decorated with @input_formatter or @output_formatter, or is called input_fn, output_fn or handle"
 _PACKAGE = Path(__file__).parents[1] / "djl_compat"
 _loaded: dict[str, "Scripts"] = {}
 _locks: dict[str, Lock] = {}
@@ -67,14 +69,17 @@ def provide_djl_python() -> None:
 
 
 def load_base(file: Path) -> Scripts:
-    """Load the base model's script, whose siblings may be imported by their plain names, as in LMI."""
+    """Load the base model's script, whose siblings may be imported by their plain names, as in LMI.
+
+    Of what its text offers the operator has been told when the start was planned.
+    """
     directory = str(file.resolve().parent)
     if directory not in sys.path:
         sys.path.append(directory)
-    return load(file)
+    return load(file, planned=True)
 
 
-def load(file: Path) -> Scripts:
+def load(file: Path, *, planned: bool = False) -> Scripts:
     """Execute a script, unless the same files have been already, and find its functions. Blocks; any thread may call.
 
     Raises:
@@ -89,6 +94,8 @@ def load(file: Path) -> Scripts:
             except ScriptError:
                 _drop(name)
                 raise
+            if _loaded[name].idle and not (planned and _offers_nothing(file)):
+                notices.warning("%s has no effect: nothing in it %s", file, _NEEDED)
         return _loaded[name]
 
 
@@ -166,16 +173,18 @@ def _scripts(module: ModuleType, file: Path) -> Scripts:
         return _function(found[name], file, sagemaker, threads) if name in found else None
 
     handle = getattr(module, "handle", None)
-    script = Scripts(
+    return Scripts(
         function(names[0]),
         function(names[1]),
         Function(handle, file, frozenset(), False, threads) if callable(handle) else None,
         module.__name__,
     )
-    if script.idle:
-        needed = "is decorated with @input_formatter or @output_formatter, or is called input_fn, output_fn or handle"
-        notices.warning("%s has no effect: nothing in it %s", file, needed)
-    return script
+
+
+def _offers_nothing(file: Path) -> bool:
+    """Tell whether a script's text alone shows that nothing in it is called."""
+    brings = script_text.read(file.read_bytes(), file)
+    return not (brings.functions or brings.imports_more)
 
 
 def _decorated(module: ModuleType) -> Iterator[tuple[Callable[..., Any], str]]:

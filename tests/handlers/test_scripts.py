@@ -176,6 +176,18 @@ def test_a_script_without_a_function_that_is_ever_called_is_told_once(
     assert told.startswith(f"{file} has no effect: nothing in it is decorated with @input_formatter")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("x = 1", 0), ("def handler(inputs): ...", 0), ("handle = 3", 1), ("from . import mine", 1)],
+)
+def test_a_base_script_without_effect_is_told_where_its_text_did_not_show_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, told: int
+) -> None:
+    written(tmp_path, text).with_name("mine.py").write_text("")
+    assert scripts.load_base(tmp_path / "model.py").idle
+    assert len([entry for entry in caplog.records if entry.name == NOTICES]) == told
+
+
 def test_the_supervisor_is_told_of_a_script_without_effect_while_the_model_starts(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     relay = Notices(Status(writing))
