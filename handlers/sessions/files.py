@@ -50,11 +50,15 @@ class SessionFiles:
                 yield Session(name[1], max(expires_at, used_at + sliding_lifetime), used_at)
 
     def add(self, session: Session) -> None:
-        """Write a new session."""
+        """Write a new session, or nothing at all: a disk that is full would else fill with empty files."""
         file = self._file(session.id)
         unfinished = file.with_name(f".{file.name}")
-        _write(unfinished, json.dumps({"expires_at": session.expires_at}))
-        unfinished.replace(file)
+        try:
+            _write(unfinished, json.dumps({"expires_at": session.expires_at}))
+            unfinished.replace(file)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
 
     def note_uses(self, sessions: Iterable[Session]) -> None:
         """Keep when sessions were used last; one that has ended meanwhile stays ended."""

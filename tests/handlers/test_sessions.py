@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import resource
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -274,6 +275,17 @@ def test_a_disk_that_refuses_opens_no_session_and_ends_none(tmp_path: Path) -> N
         directory.rename(tmp_path / "away")
         assert ask(sessions, NEW).status == 503
         assert statuses(sessions, name) == [200]
+
+
+def test_a_disk_that_is_full_is_left_without_files_of_sessions_that_could_not_be_opened(tmp_path: Path) -> None:
+    sessions = started(tmp_path, Clock())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # a file can be made, and nothing written into it
+    try:
+        status = ask(sessions, NEW).status
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (status, list(tmp_path.iterdir()), len(sessions)) == (503, [], 0)
 
 
 def test_a_session_closed_while_the_disk_refuses_does_not_come_back(tmp_path: Path) -> None:
