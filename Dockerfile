@@ -52,6 +52,8 @@ COPY handlers /opt/lmi/handlers
 RUN chmod -R u=rwX,go=rX /opt/lmi && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/lmi
 
 FROM dependencies AS slim
+# For a container that is given a PYTHONPATH of its own: ours below is then gone.
+RUN python3 -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "lmi.pth").write_text("/opt/lmi\n")'
 COPY --from=model /models /opt/lmi/models
 COPY --from=application /opt/lmi /opt/lmi
 ENV PYTHONPATH=/opt/lmi

