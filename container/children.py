@@ -2,17 +2,16 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-
-from container.processes import die_with_parent
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+_END_WITH_PARENT = Path(__file__).with_name("end_with_parent.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +40,20 @@ class Child:
 def start(child: Child, output: int, status: int | None) -> "subprocess.Popen[bytes]":
     """Start a process that writes to `output`, and reports on the descriptor `status` where it is given one.
 
-    It gets a session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain. It is
-    told to end where this process is killed, which nothing else would tell Java.
+    It gets a session of its own: ^C in a terminal reaches this process alone, which then lets the worker drain. Where
+    this process is killed, those of ours have asked the kernel to end them, and for Java that is done here.
     """
+    argv = child.argv
+    if child.hosting:
+        argv = (sys.executable, "-I", "-S", str(_END_WITH_PARENT), str(os.getpid()), *argv)
     return subprocess.Popen(
-        child.argv,
+        argv,
         env=child.environment if status is None else {**child.environment, "LMI_STATUS_FD": str(status)},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
         pass_fds=() if status is None else (status,),
         start_new_session=True,
-        # The supervisor has no threads, and what it calls is loaded: safe after a fork.
-        preexec_fn=partial(die_with_parent, parent=os.getpid()),  # noqa: PLW1509
     )
 
 

@@ -11,7 +11,11 @@ from tests.container.processes import Supervise, Supervised, is_running
 from tests.timing import LONG_SECONDS, eventually
 
 WRITE_PID = 'open(os.environ["DIRECTORY"] + "/pid", "w").write(str(os.getpid()))\n'
-LOADED = WRITE_PID + 'tell(event="phase", name="loading")\ntell(event="ready")\nprint("loaded", flush=True)\n'
+LOADED = (
+    WRITE_PID
+    + "java = os.getppid()\n"
+    + 'tell(event="phase", name="loading")\ntell(event="ready")\nprint("loaded", flush=True)\n'
+)
 DRAIN = """
 def drain(*_):
     time.sleep(0.3)
@@ -53,6 +57,14 @@ def test_the_worker_drains_before_java_is_told_to_stop(supervise: Supervise, por
     assert code == 0
     assert "last reply sent" in said
     assert "killing" not in said
+
+
+def test_java_is_told_to_end_when_the_supervisor_is_killed(supervise: Supervise, port: int) -> None:
+    until_then = "java = os.getppid()\nwhile os.getppid() == java: time.sleep(0.05)\n"
+    server = supervise(LOADED + until_then, port=port)
+    server.read_until("READY")
+    server.process.kill()
+    eventually(lambda: not is_running(server.worker_pid()), "Java has ended, and its worker")
 
 
 def test_a_worker_that_drains_too_long_is_killed_at_the_limit(supervise: Supervise, port: int) -> None:

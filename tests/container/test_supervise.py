@@ -53,13 +53,6 @@ def test_ctrl_c_and_a_closed_terminal_stop_like_sigterm(supervise: Supervise, nu
     assert server.end()[0] == 0
 
 
-def test_a_worker_is_told_to_end_when_its_supervisor_is_killed(supervise: Supervise) -> None:
-    server = supervise(WRITE_PID + READY + WAIT)
-    server.read_until("READY")
-    server.process.kill()
-    eventually(lambda: not is_running(server.worker_pid()), "the worker has ended")
-
-
 def test_a_crash_at_start_ends_with_4_and_the_last_exception_but_no_traceback(supervise: Supervise) -> None:
     code, said = supervise('tell(event="phase", name="loading")\nraise ValueError("no room for the KV cache")\n').end()
     assert code == 4
