@@ -34,8 +34,8 @@ def test_check_21_a_stream_is_server_sent_events_in_several_pieces_and_ends_with
 @pytest.mark.parametrize("body", LONG.values(), ids=LONG)
 def test_check_22_the_first_pieces_leave_long_before_generation_ends(api: Client, body: Json) -> None:
     with api.http.stream("POST", "/invocations", json={**body, "stream": True}) as response:
-        pieces = list(islice(response.iter_raw(), 20))
-        assert len(pieces) == 20
+        pieces = list(islice(response.iter_raw(), 5))
+        assert len(pieces) == 5
         # vLLM's gauge follows the engine's steps, not the stream; of a stream that was held back it stays at 0.
         eventually(lambda: api.requests_running() == 1, "the request still running")
     eventually(lambda: api.requests_running() == 0, "no request running")
