@@ -38,6 +38,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from autoconfig.settings import CacheSettings
 from handlers import cache, hub_cache, salts
+from handlers.adapters.read_ahead import read_ahead
 from handlers.adapters.running import hold_to_latest
 from handlers.engine_log import RequestTalk
 from handlers.errors import AdapterRefusedError, EngineRefusedError, one_line
@@ -103,6 +104,7 @@ class Engine:
     async def load_adapter(self, key: str, number: int, directory: str) -> None:
         """Read an adapter's weights; `key` is then a model of vLLM's application. See LoraEngine."""
         request = LoRARequest(lora_name=key, lora_int_id=number, lora_path=directory)
+        await asyncio.to_thread(read_ahead, Path(directory))
         try:
             await self.client.add_lora(request)
         except EngineDeadError:  # which says nothing of the adapter
