@@ -59,6 +59,7 @@ def plan_worker(
     """
     settings = resolution.settings
     names = _model_names(resolution, model_name)
+    lora = adapters.settings(resolution.values, resolution.adapters, _directories(resolution, model))
     plan = WorkerPlan(
         host=settings.host,
         port=settings.port,
@@ -68,10 +69,10 @@ def plan_worker(
         engine_arguments=tuple(_arguments(resolution, model, names)),
         serving=settings.serving,
         run_directory=run_directory,
-        adapters=adapters.settings(resolution.values, resolution.adapters, _directories(resolution, model)),
+        adapters=lora,
         sessions=sessions.settings(resolution.values, str(PurePosixPath(run_directory, "sessions"))),
         script=str(resolution.script or ""),
-        script_options=_script_options(resolution) if resolution.script else {},
+        script_options=_script_options(resolution, model) if resolution.script or lora else {},
     )
     additions = tuple(_additions(resolution, environ, plan, cache_directory))
     kept = {name: text for name, text in environ.items() if not name.startswith(_OURS)}
@@ -87,14 +88,16 @@ def _directories(resolution: Resolution, model: str) -> Iterator[Path]:
         yield Path(model)
 
 
-def _script_options(resolution: Resolution) -> dict[str, str]:
-    """Return what LMI's handlers find among the properties of a request, without what is secret."""
+def _script_options(resolution: Resolution, model: str) -> dict[str, str]:
+    """Return what LMI's handlers, an adapter's too, find among a request's properties, without what is secret."""
     known = {
         name: as_text(value.value)
         for name, value in resolution.values.items()
         if value.value is not None and value.option.prefixed and not value.option.secret
     }
-    return {**known, **resolution.custom}
+    directories = [*([resolution.script.parent] if resolution.script else ()), *_directories(resolution, model)]
+    where = {"model_dir": str(directories[0])} if directories else {}
+    return {**known, **resolution.custom, **where, "model_id": model}
 
 
 def _model_names(resolution: Resolution, model_name: str | None) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ class WorkerPlan:
     script: str = ""
     """The base model's `model.py` with custom formatters or a handler; empty where there is none."""
     script_options: dict[str, str] = field(default_factory=dict)
-    """The configuration its `handle` may read, as text: options by their LMI names, and `option.custom.*`."""
+    """The configuration as text, which a `handle` may read, an adapter's too: options by LMI's names, `custom.*`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values, the form `launch-plan.json` holds under "worker"."""

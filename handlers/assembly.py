@@ -89,14 +89,13 @@ async def assemble(
         registry.register(AdapterMetrics(adapters))
         await adapters.start()
         _tell_of_failed(adapters, plan.adapters)
-    options = {**plan.script_options, "model_id": plan.model, "model_dir": str(Path(plan.script).parent)}
     if prepared.script and prepared.script.handle:
-        await CustomHandle(prepared.script.handle, options).start()
+        await CustomHandle(prepared.script.handle, plan.script_options).start()
     affinity = prepared.affinity if tiers else None
     if plan.sessions:
         registry.register(SessionMetrics(prepared.sessions, affinity))
     tokenizer = engine.formatting_tokenizer if plan.adapters or prepared.script else None
-    extensions = Extensions(prepared.sessions, adapters, prepared.script, affinity, options, tokenizer)
+    extensions = Extensions(prepared.sessions, adapters, prepared.script, affinity, plan.script_options, tokenizer)
     invocations = Invocations(plan.serving, plan.task, TokenNames(engine.tokenizer))
     inference = Inference(engine, plan.serving, plan.model_names, invocations, extensions)
     cache = CacheMetrics(registry, plan.cache, connected=tiers) if plan.cache else None

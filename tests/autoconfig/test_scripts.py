@@ -106,5 +106,13 @@ def test_a_handler_may_read_the_configuration_without_its_secrets(model: Path) -
     given = {"OPTION_DTYPE": "fp16", "OPTION_HF_TOKEN": "hf_abc", "OPTION_CUSTOM_STYLE": "terse"}
     options = launched(resolved(directory=look(model), **given)).plan.script_options
     assert (options["dtype"], options["style"], options["max_new_tokens"]) == ("float16", "terse", "30")
+    assert options["model_dir"] == str(model)
     assert "hf_token" not in options
     assert launched(resolved(OPTION_DTYPE="fp16")).plan.script_options == {}
+
+
+def test_an_adapters_handler_may_read_it_too(model: Path) -> None:
+    (model / "model.py").unlink()
+    options = launched(resolved(directory=look(model), OPTION_ENABLE_LORA="true")).plan.script_options
+    assert (options["model_dir"], options["enable_lora"]) == (str(model), "true")
+    assert "model_dir" not in launched(resolved(OPTION_ENABLE_LORA="true")).plan.script_options

@@ -117,10 +117,10 @@ def test_a_handler_sees_the_options_of_the_configuration(tmp_path: Path) -> None
     )
 
     async def test(app: Application) -> None:
-        told = {"model_id": "org/tiny", "model_dir": str(script.parent), "rolling_batch": "auto"}
         assert (await ask(app, {"prompt": "x"})).json() == told
 
-    assembled(plan(tmp_path, script=str(script), script_options={"rolling_batch": "auto"}), test)
+    told = {"model_id": "org/tiny", "model_dir": str(script.parent), "rolling_batch": "auto"}
+    assembled(plan(tmp_path, script=str(script), script_options=told), test)
 
 
 @pytest.mark.parametrize(
