@@ -8,6 +8,7 @@ from typing import Any
 
 from autoconfig.errors import BadValueError, ConfigError
 from autoconfig.lora.errors import ElsewhereError
+from autoconfig.lora.names import RULE, fits
 from autoconfig.lora.source import path_of
 from autoconfig.sources import shortened
 from autoconfig.values import Value
@@ -45,6 +46,8 @@ def named(values: Mapping[str, Value], model_directory: Path | None) -> tuple[li
             for entry in entries(value):
                 try:
                     path = _located(entry.src, model_directory)
+                    if not fits(entry.name or path.name):
+                        raise ValueError(f"{entry.name or path.name!a} is no name; an adapter's is {RULE}")
                     found.append(Named(by, path, entry.name, entry.preload, entry.pin))
                 except ValueError as error:
                     errors.append(BadValueError(f"{by}: {entry.src}: {error}."))

@@ -12,6 +12,7 @@ from autoconfig.adapter_names import Named, named
 from autoconfig.errors import BadValueError, ConfigError, ContradictionError
 from autoconfig.lora.errors import UnusableAdapterError
 from autoconfig.lora.files import Demands, rank_of
+from autoconfig.lora.names import RULE, fits
 from autoconfig.lora.peft_config import FILE as CONFIGURATION
 from autoconfig.lora.shapes import BaseShapes
 from autoconfig.lora.source import ANYWHERE
@@ -61,10 +62,10 @@ def find(values: Mapping[str, Value], directories: Sequence[Path]) -> FoundAdapt
         adapters += _below(one)
     for directory in dict.fromkeys(directories):
         known = {adapter.source.src for adapter in adapters}
-        inside, unreadable = _inside(directory / FOLDER)
+        inside, problem = _inside(directory / FOLDER)
         adapters += [_seen(path) for path in inside if str(path) not in known]
-        if unreadable:
-            notes.append(f"{directory / FOLDER}: {unreadable}")
+        if problem:
+            notes.append(f"{directory / FOLDER}: {problem}")
         if _is_adapter(directory) and str(directory) not in known:
             named_so = f'option.adapters={{"name": "{directory}"}}'
             notes.append(f"{directory} is an adapter itself, and not served unless it is named: {named_so}")
@@ -87,11 +88,15 @@ def _is_adapter(path: Path) -> bool:
 
 
 def _inside(folder: Path) -> tuple[list[Path], str]:
+    """Return the directories in a folder, and what cannot be served of it."""
     try:
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [path for path in paths if path.is_dir() and not path.name.startswith(".")], ""
+        found = [path for path in paths if path.is_dir() and not path.name.startswith(".")]
     except OSError as error:
         return [], error.strerror or str(error)
+    nameless = ", ".join(ascii(path.name) for path in found if not fits(path.name))
+    problem = f"not served, as an adapter's name is {RULE}: {nameless}" if nameless else ""
+    return [path for path in found if fits(path.name)], problem
 
 
 def _seen(path: Path, wanted: Named | None = None) -> PlannedAdapter:

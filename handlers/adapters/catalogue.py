@@ -1,13 +1,8 @@
 """The adapters there are, by name, with what may be called what and how many may be pinned."""
 
-import unicodedata
-
+from autoconfig.lora import names
 from handlers.adapters.registration import Adapter, Registration
 from handlers.errors import RequestError
-
-MAX_NAME = 256
-"""Characters of a name or an alias."""
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class Catalogue:
@@ -64,9 +59,9 @@ class Catalogue:
 
     def page(self, after: str, limit: int | None) -> tuple[list[Adapter], bool]:
         """Return adapters in the order of their names, from behind a name on, and whether there are more."""
-        names = sorted(name for name in self._known if name > after)
-        shown = names[:limit]
-        return [self._known[name].told() for name in shown], len(shown) < len(names)
+        rest = sorted(name for name in self._known if name > after)
+        shown = rest[:limit]
+        return [self._known[name].told() for name in shown], len(shown) < len(rest)
 
     def check_name(self, name: str) -> None:
         """Refuse (400) what cannot be an adapter's name."""
@@ -84,6 +79,6 @@ class Catalogue:
 
 def check_text(text: str, param: str, shortest: int = 0) -> None:
     """Refuse (400) a name or an alias that is too long, or would break a line of a log."""
-    if not shortest <= len(text) <= MAX_NAME or not _UNPRINTABLE.isdisjoint(map(unicodedata.category, text)):
-        told = f"{param} must be {shortest} to {MAX_NAME} characters, without control characters."
+    if len(text) < shortest or not names.fits(text):
+        told = f"{param} must be {shortest} to {names.MAX_LENGTH} characters, without control characters."
         raise RequestError(400, told, param)

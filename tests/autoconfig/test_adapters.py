@@ -1,10 +1,12 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoconfig.adapters import find
 from autoconfig.errors import ConfigErrors
 from autoconfig.host import HostFacts
 from autoconfig.model import look
@@ -162,6 +164,17 @@ def test_a_rank_vllm_does_not_take_is_told_with_the_next_one() -> None:
     assert errors(OPTION_MAX_LORA_RANK="600").endswith("320, 512. Set 512 at most.")
 
 
+def test_a_directory_that_no_request_could_name_is_remarked_and_not_served(tmp_path: Path) -> None:
+    latin = os.fsdecode(b"caf\xe9")
+    for name in ("good", latin, "a\nb"):
+        write_adapter(tmp_path / "adapters" / name)
+    found = find({}, [tmp_path])
+    assert [one.source.name for one in found.adapters] == ["good"]
+    (note,) = found.notes
+    assert note.startswith(f"{tmp_path}/adapters: not served, as an adapter's name is at most 256 characters")
+    assert note.endswith(": 'a\\nb', 'caf\\udce9'")
+
+
 def test_hidden_directories_and_files_are_no_adapters(tmp_path: Path) -> None:
     write_adapter(tmp_path / "adapters" / "law")
     write_adapter(tmp_path / "adapters" / ".cache")
@@ -187,6 +200,11 @@ def test_hidden_directories_and_files_are_no_adapters(tmp_path: Path) -> None:
         ('[{"name": "law"}]', "does not say the adapter's directory"),
         ('[{"src": "/law"}]', "does not say the adapter's name"),
         ("[[]]", "[] is none of"),
+        (
+            '{"\\ud800": "/a"}',
+            "'\\ud800' is no name; an adapter's is at most 256 characters",
+        ),
+        ('["/a\\nb"]', "'a\\nb' is no name"),
         ('{"law": "/a", "law": "/b"}', "law is there twice; give each adapter a name of its own"),
         ("[", "this is no JSON"),
     ],
