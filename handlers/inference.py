@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from autoconfig.settings import ServingSettings
 from handlers import batch, salts, screening, selection
+from handlers.adapters.loading import KEY_PREFIX
 from handlers.adapters.registry import Adapters, Lease
 from handlers.engine_port import EnginePort
 from handlers.errors import RequestError
@@ -30,9 +31,7 @@ from handlers.sessions.registry import Sessions
 
 _FORWARDED = (b"accept", b"authorization", b"traceparent", b"tracestate", b"x-request-id", b"user-agent")
 """Headers vLLM may see. Others of its own would steer the engine (X-data-parallel-rank, X-Vllm-Priority)."""
-_FORMATTED = frozenset(
-    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"},
-)
+_FORMATTED = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"})
 """The routes a `model.py` has its say on, beside /invocations and its aliases: those that answer from the model."""
 _ANY_MODEL = "model"
 """What LMI's documentation calls the model in paths."""
@@ -93,6 +92,8 @@ class Inference:
         """Answer a request whose body is a form with a file."""
         if selection.chosen(exchange, {}, self._base_names):
             raise RequestError(400, f"{exchange.path} answers from the base model only; leave the adapter out.")
+        if self._adapters and KEY_PREFIX.encode() in body:  # a form's `model` is vLLM's to read
+            raise RequestError(404, "The form's model does not exist.", "model")
         self._serving(await self._sessions.begin(exchange))
         await self.call(exchange, EngineCall(exchange.path, body), scope, exchange.headers.get(b"content-type", b""))
 

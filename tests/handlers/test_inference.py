@@ -129,6 +129,17 @@ def test_an_upload_is_answered_by_the_base_model_only(tmp_path: Path) -> None:
     serving(test, tmp_path)
 
 
+def test_a_form_cannot_name_an_adapter_as_the_engine_does(tmp_path: Path) -> None:
+    async def test(server: Server) -> None:
+        await server.ask({"prompt": "x", "adapters": "a"})
+        (key,) = server.engine.lora.keys
+        form = f'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n{key}\r\n--x--\r\n'.encode()
+        asked = await server.ask(form, "/v1/audio/translations", content_type="multipart/form-data; boundary=x")
+        assert (asked.status, key in asked.message, len(server.engine.calls)) == (404, False, 1)
+
+    serving(test, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["tiny", "lmi", ""])
 def test_without_adapters_the_base_models_names_are_all_there_is(name: str) -> None:
     engine = answers({})
